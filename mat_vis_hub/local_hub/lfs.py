@@ -1,0 +1,99 @@
+"""Large files: a content store addressed by SHA-256, kept on disk so that memory stays bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Upload:
+    """Bytes on their way into the store: written, hashed, and not yet visible to anyone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._file = path.open("wb")
+        self._sha256 = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    def write(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self._sha256.update(chunk)
+        self.size += len(chunk)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class LfsStore:
+    """Content-addressed objects in a folder; without one, in a temporary folder that `close` deletes.
+
+    An object appears under its name by a rename, once it is complete and its SHA-256 has been checked. Whatever a
+    crash leaves behind is an orphan in `incoming/`, which the next start empties.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="local-hub-lfs-") if folder is None else None
+        self._objects = Path(self._temporary.name if self._temporary else folder or "") / "objects"
+        self._incoming = self._objects.parent / "incoming"
+        self._objects.mkdir(parents=True, exist_ok=True)
+        self._incoming.mkdir(exist_ok=True)
+        for orphan in self._incoming.iterdir():
+            orphan.unlink()
+
+    def has(self, oid: str) -> bool:
+        return self._path(oid).is_file()
+
+    def size(self, oid: str) -> int:
+        return self._path(oid).stat().st_size
+
+    def open(self, oid: str) -> BinaryIO:
+        """The object's bytes; `FileNotFoundError` if there is no such object."""
+        return self._path(oid).open("rb")
+
+    def put(self, oid: str, chunks: Iterable[bytes]) -> None:
+        """Store the bytes of `chunks` as `oid`; `ValueError` (and nothing stored) if that is not their SHA-256."""
+        with self.receive(oid) as upload:
+            for chunk in chunks:
+                upload.write(chunk)
+
+    @contextmanager
+    def receive(self, oid: str) -> Iterator[Upload]:
+        """The same for a writer that gets its bytes piecemeal: stored when the block ends without an error."""
+        with self.scratch() as upload:
+            yield upload
+            upload.close()
+            if upload.sha256 != oid:
+                raise ValueError(f"The {upload.size} bytes received hash to {upload.sha256}, not to {oid}.")
+            self._path(oid).parent.mkdir(exist_ok=True)
+            upload.path.replace(self._path(oid))
+
+    @contextmanager
+    def scratch(self) -> Iterator[Upload]:
+        """A place on the store's disk for bytes of yet unknown worth; gone when the block ends."""
+        upload = Upload(self._incoming / uuid.uuid4().hex)
+        try:
+            yield upload
+        finally:
+            upload.close()
+            upload.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def _path(self, oid: str) -> Path:
+        if len(oid) != 64 or not set(oid) <= set("0123456789abcdef"):  # it becomes a path: nothing else may get in
+            raise ValueError(f"Not the lowercase hex SHA-256 of anything: {oid!r}.")
+        return self._objects / oid[:2] / oid
