@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import uuid
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
 
@@ -39,8 +39,8 @@ class Upload:
 class LfsStore:
     """Content-addressed objects in a folder; without one, in a temporary folder that `close` deletes.
 
-    An object appears under its name by a rename, once it is complete and its SHA-256 has been checked. Whatever a
-    crash leaves behind is an orphan in `incoming/`, which the next start empties.
+    An object appears under its name by a rename, once it is complete and its SHA-256 has been checked. Whatever
+    a crash leaves behind is an orphan in `incoming/`, which the next start empties.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
@@ -63,14 +63,14 @@ class LfsStore:
         return self._path(oid).open("rb")
 
     def put(self, oid: str, chunks: Iterable[bytes]) -> None:
-        """Store the bytes of `chunks` as `oid`; `ValueError` (and nothing stored) if that is not their SHA-256."""
+        """Store these bytes as `oid`; `ValueError`, and nothing stored, if that is not their SHA-256."""
         with self.receive(oid) as upload:
             for chunk in chunks:
                 upload.write(chunk)
 
     @contextmanager
     def receive(self, oid: str) -> Iterator[Upload]:
-        """The same for a writer that gets its bytes piecemeal: stored when the block ends without an error."""
+        """The same, for bytes that come piecemeal: stored when the block ends without an error."""
         with self.scratch() as upload:
             yield upload
             upload.close()
@@ -94,6 +94,6 @@ class LfsStore:
             self._temporary.cleanup()
 
     def _path(self, oid: str) -> Path:
-        if len(oid) != 64 or not set(oid) <= set("0123456789abcdef"):  # it becomes a path: nothing else may get in
+        if len(oid) != 64 or not set(oid) <= set("0123456789abcdef"):  # it becomes a path
             raise ValueError(f"Not the lowercase hex SHA-256 of anything: {oid!r}.")
         return self._objects / oid[:2] / oid
