@@ -1,0 +1,176 @@
+"""ThrottledHfApi: the constructor, and `create_commit`, through which nearly all roads to a commit lead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
+
+from mat_vis_hub.events import Hook, Hooks, without_secrets
+from mat_vis_hub.policy import RetryPolicy
+from mat_vis_hub.throttle import Target, Throttle
+
+R = TypeVar("R")
+
+
+class ThrottledHfApi(HfApi):
+    """
+    An [`HfApi`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api) whose commits wait out HTTP 429.
+
+    Swap the constructor; every method stays what it is. A refused commit is read for how long to wait, told to the
+    hooks, and tried again; all else passes through untouched. While a repository refuses, every writer of this process
+    waits for the same moment instead of being refused on its own.
+
+    Args:
+        endpoint, token, library_name, library_version, user_agent, headers (*optional*):
+            As in `HfApi`.
+        source (`str`, *optional*, defaults to `"unknown"`):
+            Who is writing, for attribution in the log.
+        retry (`RetryPolicy`, *optional*):
+            How long to wait, how often, and when to give up. Defaults to `RetryPolicy()`: five retries and two hours.
+        budget (*optional*):
+            Reserved for commit budgets; only `None` is accepted.
+        hooks (`Iterable` of `Callable`, *optional*):
+            Each is called with every [`Event`]. Defaults to [`print_line`] alone: one line on standard output.
+
+    Raises:
+        [`TypeError`](https://docs.python.org/3/library/exceptions.html#TypeError),
+        [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+            If an argument makes no sense; the message names it.
+
+    Example:
+    ```python
+    >>> from mat_vis_hub import RetryPolicy, ThrottledHfApi
+    >>> api = ThrottledHfApi(source="ambientcg", retry=RetryPolicy(max_retries=10))
+    >>> api.source
+    'ambientcg'
+
+    ```
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        token: str | bool | None = None,
+        library_name: str | None = None,
+        library_version: str | None = None,
+        user_agent: dict[str, Any] | str | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        source: str = "unknown",
+        retry: RetryPolicy | None = None,
+        budget: None = None,
+        hooks: Iterable[Hook] | None = None,
+    ) -> None:
+        super().__init__(
+            endpoint=endpoint,
+            token=token,
+            library_name=library_name,
+            library_version=library_version,
+            user_agent=user_agent,
+            headers=headers,
+        )
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise TypeError(f"retry={retry!r}: retry must be a RetryPolicy, as in retry=RetryPolicy(max_retries=10).")
+        if budget is not None:
+            raise ValueError("budget: this version of mat_vis_hub knows no commit budgets yet; leave the argument out.")
+        self.source = _checked_source(source)
+        self.retry = retry if retry is not None else RetryPolicy()
+        self._hooks = Hooks(hooks)
+        self._background: _Background | None = None
+
+    def create_commit(  # type: ignore[override]  # one signature for three generations: the rest is HfApi's own
+        self, repo_id: str, operations: Iterable[Any], *, source: str | None = None, **kwargs: Any
+    ) -> CommitInfo | Future[CommitInfo]:
+        """
+        Create a commit, and wait where the Hub refuses it with 429.
+
+        Args:
+            repo_id (`str`):
+                The repository, for example `"you/textures"`.
+            operations (`Iterable` of `CommitOperation`):
+                What to commit. Consumed once: a generator survives a retry, and so does a stream.
+            source (`str`, *optional*):
+                Who is writing, for this commit alone. Defaults to the `source` of the constructor.
+            kwargs:
+                Every other argument of the installed
+                [`HfApi.create_commit`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.create_commit).
+
+        Returns:
+            `CommitInfo`, or a `Future` of it with `run_as_future=True`; the retries run inside the future.
+
+        Raises:
+            [`HfHubHTTPError`](https://huggingface.co/docs/huggingface_hub/package_reference/utilities#huggingface_hub.errors.HfHubHTTPError):
+                The last 429, as huggingface_hub raised it, with a note (Python 3.11+) saying how often and how long
+                it was tried. A wait beyond `RetryPolicy.max_total_wait` raises at once.
+            Whatever else `HfApi.create_commit` raises: at once and unchanged.
+
+        Example:
+        ```python
+        >>> from huggingface_hub import CommitOperationAdd
+        >>> from mat_vis_hub import ThrottledHfApi
+        >>> ThrottledHfApi(source="ambientcg").create_commit(  # doctest: +SKIP
+        ...     "you/textures",
+        ...     [CommitOperationAdd("brick/color.png", "brick.png")],
+        ...     commit_message="Add brick",
+        ...     repo_type="dataset",
+        ... )
+
+        ```
+        """
+        source = self.source if source is None else _checked_source(source)
+        if kwargs.pop("run_as_future", False):
+            create_commit: Callable[..., Any] = self.create_commit
+            return self.run_as_future(create_commit, repo_id, operations, source=source, **kwargs)
+        operations = list(operations)
+        secrets = (self.token, kwargs.get("token"))
+        target = Target(
+            endpoint=self.endpoint,
+            repo_type=kwargs.get("repo_type") or "model",
+            repo_id=without_secrets(str(repo_id), secrets),
+            revision=without_secrets(str(kwargs.get("revision") or "main"), secrets),
+            source=without_secrets(source, secrets),
+        )
+        commit: Callable[..., CommitInfo] = super().create_commit
+        return Throttle(target, self.retry, self._hooks).run(
+            lambda: commit(repo_id=repo_id, operations=operations, **kwargs),
+            before_retry=_rewinder(operations),
+        )
+
+    def run_as_future(self, fn: Callable[..., R], *args: Any, **kwargs: Any) -> Future[R]:
+        """As `HfApi.run_as_future`: in the background, one after another. Works in a forked process as well."""
+        if self._background is None or self._background.pid != os.getpid():
+            self._background = _Background()
+        return self._background.submit(fn, *args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_background": None}  # threads stay where they are
+
+
+class _Background(ThreadPoolExecutor):
+    """One background thread, and the process that it lives in: a fork does not take it along."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1, thread_name_prefix="mat_vis_hub")
+        self.pid = os.getpid()
+
+
+def _rewinder(operations: list[Any]) -> Callable[[], None]:
+    """A call that puts the operations' streams back to where they are now: a refused upload leaves them anywhere."""
+    streams: list[Any] = [op.path_or_fileobj for op in operations if isinstance(op, CommitOperationAdd)]
+    positions = [(stream, stream.tell()) for stream in streams if hasattr(stream, "seek")]
+
+    def rewind() -> None:
+        for stream, position in positions:
+            stream.seek(position)
+
+    return rewind
+
+
+def _checked_source(source: object) -> str:
+    if not isinstance(source, str):
+        raise TypeError(f"source={source!r}: source must be a string, the name of who is writing.")
+    return source

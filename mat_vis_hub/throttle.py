@@ -1,0 +1,160 @@
+"""The loop: come through the gate, call, read the refusal, tell, wait, call again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+from mat_vis_hub import clock, countdown, gate
+from mat_vis_hub.events import Hooks, PaceEvent, ThrottleEvent, elapsed
+from mat_vis_hub.policy import RetryPolicy
+from mat_vis_hub.retry_after import read_refusal
+from mat_vis_hub.surface import refusals_surface
+
+T = TypeVar("T")
+
+_WORTH_TELLING = 1.0  # seconds; another writer's refusal may move the reopening that we told by as little as jitter
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a commit goes, and who sends it."""
+
+    endpoint: str
+    repo_type: str
+    repo_id: str
+    revision: str
+    source: str
+
+
+class Throttle:
+    """One commit on its way to `target`, over as many calls as it takes."""
+
+    def __init__(self, target: Target, policy: RetryPolicy, hooks: Hooks) -> None:
+        self._target = target
+        self._policy = policy
+        self._hooks = hooks
+        self._gate = gate.current.of(target.endpoint, target.repo_type, target.repo_id)
+        self._began = clock.monotonic()
+        self._waited = 0.0
+        self._retry = 0
+        self._told_until = self._began  # the operator knows that we wait until then
+
+    def run(self, call: Callable[[], T], *, before_retry: Callable[[], None]) -> T:
+        """
+        Call until the answer is not a refusal.
+
+        Args:
+            call (`Callable`): Sends the commit.
+            before_retry (`Callable`): Called before each call but the first: undoes what a failed one left behind.
+
+        Returns:
+            What `call` returns.
+
+        Raises:
+            The last refusal, with a note, once the policy gives up. Any other exception at once, as it is.
+        """
+        while True:
+            with self._gate.passage(self._wait) as passage:
+                try:
+                    with refusals_surface():
+                        result = call()
+                except Exception as error:
+                    response = refused_response(error)
+                    if response is None:
+                        raise
+                    refusal = read_refusal(response, now=clock.wall())
+                    wait, hint = self._policy.wait(refusal, self._retry + 1)
+                    reopens_at = passage.refused(wait, limit=refusal.limit, window=refusal.window)
+                    refused = error
+                else:
+                    passage.succeeded()
+                    return result
+            self._tell_or_give_up(refused, reopens_at, hint)
+            before_retry()
+
+    def _tell_or_give_up(self, refused: Exception, reopens_at: float, hint: str) -> None:
+        wait = max(0.0, reopens_at - clock.monotonic())
+        if self._retry >= self._policy.max_retries:
+            self._give_up(refused, f"max_retries={self._policy.max_retries} allows no further try")
+        if self._waited + wait > self._policy.max_total_wait:
+            limit = f"max_total_wait={self._policy.max_total_wait:g}"
+            self._give_up(refused, f"the next try would be {wait:.0f} s from then, which {limit} seconds do not allow")
+        self._retry += 1
+        self._told_until = reopens_at
+        self._hooks.tell(
+            ThrottleEvent(
+                source=self._target.source,
+                repo_id=self._target.repo_id,
+                repo_type=self._target.repo_type,
+                revision=self._target.revision,
+                retry=self._retry,
+                max_retries=self._policy.max_retries,
+                wait_s=wait,
+                elapsed_s=clock.monotonic() - self._began,
+                hint=hint,
+                error=refused,
+            )
+        )
+
+    def _give_up(self, refused: Exception, why: str) -> NoReturn:
+        """Raise the refusal itself: whoever catches huggingface_hub's exceptions finds what they expect."""
+        calls = "1 call" if self._retry == 0 else f"{self._retry + 1} calls"
+        if hasattr(refused, "add_note"):  # Python 3.11+
+            refused.add_note(
+                f"mat_vis_hub gave up on the {self._target.repo_type} repository {self._target.repo_id} after {calls}"
+                f" in {elapsed(clock.monotonic() - self._began)}: {why}. This commit has not landed. Send it again later,"
+                " put more files into each commit, or allow more with ThrottledHfApi(retry=RetryPolicy(...))."
+            )
+        raise refused
+
+    def _wait(self, reopens_at: float) -> bool:
+        """Wait until the gate reopens; `False`, without waiting, if the policy does not allow that much."""
+        began = clock.monotonic()
+        wait = reopens_at - began
+        if self._waited + wait > self._policy.patience:
+            return False  # so our own refusal is raised, and not another writer's
+        if reopens_at > self._told_until + _WORTH_TELLING:
+            self._tell_pace(wait)
+            self._told_until = reopens_at
+        try:
+            countdown.wait_until(
+                reopens_at,
+                what=f"source={self._target.source} repo={self._target.repo_id} reason=429",
+                reason=f"{self._target.repo_id}: refused for now (429), next try in",
+                since=self._began,
+            )
+        finally:
+            self._waited += clock.monotonic() - began
+        return True
+
+    def _tell_pace(self, wait: float) -> None:
+        self._hooks.tell(
+            PaceEvent(
+                source=self._target.source,
+                repo_id=self._target.repo_id,
+                repo_type=self._target.repo_type,
+                revision=self._target.revision,
+                reason="gate",
+                wait_s=wait,
+                elapsed_s=clock.monotonic() - self._began,
+            )
+        )
+
+
+def refused_response(error: BaseException | None) -> Any | None:
+    """
+    The response of the 429 that `error` is, or was raised from; `None` if it is anything else.
+
+    The first exception that carries a response decides: a failed upload arrives as `RuntimeError` from the 429.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        response = getattr(error, "response", None)
+        status = getattr(response, "status_code", None)
+        if status is not None:
+            return response if status == 429 else None
+        error = error.__cause__
+    return None
