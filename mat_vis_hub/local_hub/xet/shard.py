@@ -1,0 +1,58 @@
+"""The shard format: which chunks of which xorbs make up a file."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+_HEADER = b"HFRepoMetaData\0" + bytes.fromhex("556967456a7b815783a5bdd95ccdd14aa9") + struct.pack("<Q", 2)
+_RECORD = struct.Struct("<32s4I")  # header, file, term, verification, metadata: every record has this size
+_BOOKEND = b"\xff" * 32
+_HAS_VERIFICATION = 1 << 31
+_HAS_METADATA = 1 << 30
+
+
+class Term(NamedTuple):
+    """A run of chunks of one xorb; `end` is not part of it."""
+
+    xorb: str
+    start: int
+    end: int
+
+
+class ShardFile(NamedTuple):
+    """One file: its terms, in order, concatenated."""
+
+    sha256: str
+    terms: list[Term]
+
+
+def parse_shard(shard: bytes) -> list[ShardFile]:
+    """The files a shard describes; `ValueError` if it is malformed.
+
+    Not read: the verification records (the SHA-256 of the rebuilt file says more), and the list of xorbs and
+    their chunks behind the files, which only a service that answers deduplication queries needs.
+    """
+    if not shard.startswith(_HEADER):
+        raise ValueError("Not a Xet shard of version 2: the first 40 bytes are not its magic number and version.")
+    records = _RECORD.iter_unpack(shard[_RECORD.size : len(shard) // _RECORD.size * _RECORD.size])
+    files = []
+    try:
+        while (record := next(records))[0] != _BOOKEND:
+            file_hash, flags, count = record[:3]
+            entries = [next(records) for _ in range(count)]
+            if flags & _HAS_VERIFICATION:
+                for _ in range(count):
+                    next(records)
+            if not flags & _HAS_METADATA:
+                raise ValueError(f"The shard gives no SHA-256 for the file {hash_hex(file_hash)}; a commit needs one.")
+            terms = [Term(hash_hex(xorb), start, end) for xorb, _, _, start, end in entries]
+            files.append(ShardFile(hash_hex(next(records)[0]), terms))
+    except StopIteration:
+        raise ValueError(f"The shard ends, after {len(shard)} bytes, in the middle of its list of files.") from None
+    return files
+
+
+def hash_hex(value: bytes) -> str:
+    """How Xet writes 32 bytes as text: as four little-endian 64-bit numbers in hexadecimal."""
+    return "".join(f"{number:016x}" for number in struct.unpack("<4Q", value))
