@@ -1,0 +1,40 @@
+"""The lines that bake and derive print: one a line, `key=value`, flushed, as mat-vis's log readers know them."""
+
+from __future__ import annotations
+
+import time
+
+from .layout import Tier
+
+
+class Log:
+    """Prints the lines of one run. `kind` is `bake` or `derive`."""
+
+    def __init__(self, kind: str, tier: Tier) -> None:
+        self._kind = kind
+        self._tier = tier
+        self._started = time.monotonic()
+
+    def plan(self, *, materials: int, skipped: int, batches: int) -> None:
+        self._print("plan", f"materials={materials} skipped_preflight={skipped} batches={batches}")
+
+    def progress(self, *, committed: int, total: int, files: int) -> None:
+        self._print("progress", f"committed={committed}/{total} files={files} elapsed={self._elapsed()}")
+
+    def done(self, *, materials: int, commits: int) -> None:
+        self._print("done", f"materials={materials} commits={commits} elapsed={self._elapsed()}")
+
+    def conflict(self, *, retry: int, max_retries: int) -> None:
+        source = self._tier.source
+        print(
+            f"bake_conflict source={source} retry={retry}/{max_retries} reason=412 wait_s=0.0 "
+            f"elapsed={self._elapsed()}",
+            flush=True,
+        )
+
+    def _print(self, event: str, fields: str) -> None:
+        print(f"{self._kind}_{event} source={self._tier.source} tier={self._tier.name} {fields}", flush=True)
+
+    def _elapsed(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        return f"{minutes}m{seconds}s"

@@ -1,0 +1,155 @@
+"""What makes bake.py and derive.py programs: their common arguments, their Hub, and how they fail."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import validate_repo_id
+
+from mat_vis_hub import ThrottledHfApi
+
+from .layout import NAME, TIERS
+
+SCRATCH = "-tst"
+BATCH_SIZE = 50
+
+# The root errors of the HTTP library that huggingface_hub speaks, whichever it is, and those of the system.
+NETWORK_ERRORS = (OSError, *HfHubHTTPError.__bases__)
+
+WHAT_TO_DO = {
+    401: "set HF_TOKEN to a valid token that may write to the repository",
+    403: "set HF_TOKEN to a token that may write to the repository",
+    404: "check the names, and that the token of HF_TOKEN may see the repository",
+    412: "other programs kept committing in between; run the same command again, it resumes",
+    429: "the Hub takes no more commits for now; run the same command again later, it resumes",
+}
+RUN_AGAIN = "run the same command again, it resumes"
+
+
+class Failure(Exception):
+    """A run that cannot go on, in one sentence that says why and what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line; `--help` says the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def make_parser(doc: str) -> Parser:
+    """A parser with the arguments that both programs take."""
+    parser = Parser(
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="The token comes from HF_TOKEN or `hf auth login`. Exit code 2: bad arguments; 1: the run failed.",
+    )
+    parser.add_argument("--repo", required=True, type=repo_id, metavar="OWNER/NAME", help="dataset repository")
+    parser.add_argument(
+        "--release",
+        required=True,
+        type=name,
+        metavar="BRANCH",
+        help="the release, a branch, as in v2026.04.2",
+    )
+    parser.add_argument("--source", required=True, type=name, help="where the textures come from, as in ambientcg")
+    parser.add_argument("--limit", type=positive, metavar="N", help="publish the first N materials only")
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=BATCH_SIZE,
+        metavar="N",
+        help="materials per commit (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--endpoint",
+        default=os.environ.get("HF_ENDPOINT"),
+        metavar="URL",
+        help="the Hub (default: HF_ENDPOINT, or https://huggingface.co)",
+    )
+    parser.add_argument(
+        "--allow-prod",
+        action="store_true",
+        help=f"publish to a repository that is not named like a scratch one (*{SCRATCH})",
+    )
+    return parser
+
+
+def parse(parser: Parser, argv: list[str] | None) -> argparse.Namespace:
+    args = parser.parse_args(argv)
+    if not args.repo.endswith(SCRATCH) and not args.allow_prod:
+        parser.error(
+            f"{args.repo} is not named like a scratch repository (*{SCRATCH}): pass --allow-prod to publish to it"
+        )
+    return args
+
+
+def repo_id(value: str) -> str:
+    try:
+        validate_repo_id(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if "/" not in value:
+        raise argparse.ArgumentTypeError(f"{value!r} has no owner; expected OWNER/NAME")
+    return value
+
+
+def name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise argparse.ArgumentTypeError(f"{value!r} may hold letters, digits, '.', '_' and '-' only")
+    return value
+
+
+def tier(value: str) -> str:
+    if value not in TIERS:
+        raise argparse.ArgumentTypeError(f"no tier {value!r}; the tiers are {', '.join(TIERS)}")
+    return value
+
+
+def positive(value: str) -> int:
+    if not re.fullmatch(r"0*[1-9]\d*", value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a positive number")
+    return int(value)
+
+
+def open_hub(args: argparse.Namespace) -> HfApi:
+    """The Hub that every commit of the two programs goes to. The constructor is all that they know of throttling."""
+    if os.environ.get("MAT_VIS_PLAIN_HFAPI"):  # for `demo.py --plain`, which shows what happens without
+        return HfApi(endpoint=args.endpoint)
+    return ThrottledHfApi(endpoint=args.endpoint, source=args.source)
+
+
+def run(args: argparse.Namespace, work: Callable[[argparse.Namespace], None], *, prog: str) -> int:
+    """Do the work; turn what can be expected to fail into one line on stderr and an exit code."""
+    try:
+        work(args)
+    except Failure as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted; {RUN_AGAIN}", file=sys.stderr)
+        return 130
+    except (RuntimeError, *NETWORK_ERRORS) as error:
+        cause = error.__cause__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, NETWORK_ERRORS):
+            raise
+        message = describe(cause)
+    else:
+        return 0
+    print(f"{prog}: {args.repo} at {args.endpoint or 'https://huggingface.co'}: {message}", file=sys.stderr)
+    return 1
+
+
+def describe(error: BaseException) -> str:
+    """An error from the Hub or the network in one line."""
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    said = getattr(error, "server_message", None) or str(error) or type(error).__name__
+    said = " ".join(said.split())
+    start = f"{status} " if status else ""
+    return f"{start}{said[:300]}; {WHAT_TO_DO.get(status, RUN_AGAIN)}"

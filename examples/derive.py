@@ -1,0 +1,68 @@
+"""Publish a smaller tier of a source from a finished larger one: read it back from the Hub, resize, and commit.
+
+The larger tier must be complete; its textures are read over HTTP and resized with Lanczos, normals becoming
+unit vectors again. Materials that are committed already are skipped, so a run that was interrupted goes on
+where it stopped.
+
+    python examples/derive.py --repo me/mat-vis-tst --release v2026.04.2 --source ambientcg --from-tier 256 --tier 128
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from baking import program, textures
+from baking.layout import TIERS, Material, Tier, materials_at
+from baking.log import Log
+from baking.publish import Release, Textures, publish
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = program.make_parser(__doc__)
+    parser.add_argument("--from-tier", required=True, type=program.tier, help=f"the finished tier: {', '.join(TIERS)}")
+    parser.add_argument("--tier", required=True, type=program.tier, help="the tier to publish, a smaller one")
+    args = program.parse(parser, argv)
+    larger, tier = Tier(args.source, args.from_tier), Tier(args.source, args.tier)
+    if larger.size <= tier.size:
+        parser.error(f"--from-tier {larger.name} is not larger than --tier {tier.name}")
+
+    def work(args: argparse.Namespace) -> None:
+        log = Log("derive", tier)
+        release = Release(program.open_hub(args), args.repo, args.release)
+        # Everything is read from the one commit that was newest when the derive began.
+        head = finished(release, larger)
+        materials = materials_at(release.read_json(larger.catalog, head, []), larger)
+
+        def render(material: Material) -> Textures:
+            return {
+                channel: textures.shrink(release.read(larger.texture(material.id, channel), head), channel, tier.size)
+                for channel in material.channels
+            }
+
+        publish(release, tier, materials[: args.limit], render, batch_size=args.batch_size, log=log)
+
+    return program.run(args, work, prog=parser.prog)
+
+
+def finished(release: Release, tier: Tier) -> str:
+    """The newest commit of the release, in which `tier` is whole.
+
+    Raises:
+        program.Failure: the tier is not, or there is no such release.
+    """
+    try:
+        head = release.head()
+        if release.exists(tier.sentinel, head):
+            return head
+        found = f"tier {tier.name} of source {tier.source} is not complete (no {tier.sentinel})"
+    except RevisionNotFoundError:
+        found = f"no release {release.name}"
+    except RepositoryNotFoundError:
+        found = "no such repository, or HF_TOKEN may not see it"
+    raise program.Failure(f"{found}; bake tier {tier.name} first")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
