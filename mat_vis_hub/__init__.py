@@ -1,9 +1,14 @@
 """Commit to the Hugging Face Hub without dying of HTTP 429."""
 
-from mat_vis_hub.api import ThrottledHfApi
-from mat_vis_hub.events import Event, PaceEvent, ThrottleEvent, log_event, print_line
-from mat_vis_hub.policy import RetryPolicy
-from mat_vis_hub.retry_after import RetryAfter, parse_retry_after
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mat_vis_hub import testing
+    from mat_vis_hub.api import ThrottledHfApi
+    from mat_vis_hub.events import Event, PaceEvent, ThrottleEvent, log_event, print_line
+    from mat_vis_hub.policy import RetryPolicy
+    from mat_vis_hub.retry_after import RetryAfter, parse_retry_after
 
 __version__ = "0.1.0"
 
@@ -17,4 +22,32 @@ __all__ = [
     "log_event",
     "parse_retry_after",
     "print_line",
+    "testing",
 ]
+
+_MODULES = {
+    "ThrottledHfApi": "api",
+    "Event": "events",
+    "PaceEvent": "events",
+    "ThrottleEvent": "events",
+    "log_event": "events",
+    "print_line": "events",
+    "RetryPolicy": "policy",
+    "RetryAfter": "retry_after",
+    "parse_retry_after": "retry_after",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load on first use: the pytest plugin comes by here in runs that never ask for the Hub."""
+    if name == "testing":
+        return import_module("mat_vis_hub.testing")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"mat_vis_hub.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

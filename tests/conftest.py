@@ -1,0 +1,10 @@
+"""Every test starts from an empty Hugging Face home: no token, no cache, no progress bars of this machine's user."""
+
+import os
+import tempfile
+
+# huggingface_hub reads its environment once, when it is imported, so this comes before anything imports it.
+for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FACE_", "HUGGINGFACE_"))]:
+    del os.environ[name]
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mat-vis-hub-tests-")
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -1,0 +1,116 @@
+"""How long we wait: a server's hint is never cut short, and without one the wait doubles from floor to ceiling."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import pytest
+
+from mat_vis_hub import RetryPolicy
+from mat_vis_hub.retry_after import Refusal, RetryAfter, read_refusal
+
+from .refusals import as_response, commit_quota, in_the_wild
+
+NOTHING_SAID = Refusal(None)
+MANY = range(500)
+
+
+def waits(policy: RetryPolicy, refusal: Refusal, retry: int = 1) -> tuple[float, float]:
+    """The shortest and the longest of many."""
+    seconds = [policy.wait(refusal, retry)[0] for _ in MANY]
+    return min(seconds), max(seconds)
+
+
+@pytest.mark.parametrize("record", in_the_wild(), ids=lambda record: record["name"])
+def test_the_first_wait_after_refusals_seen_in_the_wild(record):
+    refusal = read_refusal(as_response(record))
+    shortest, longest = waits(RetryPolicy(), refusal)
+    assert record["expect"]["wait_s"][0] <= shortest
+    assert longest <= record["expect"]["wait_s"][1]
+    assert record["expect"]["source"] in (None, RetryPolicy().wait(refusal, 1)[1])
+
+
+class TestBackoff:
+    @pytest.mark.parametrize(("retry", "seconds"), [(1, 30), (2, 60), (3, 120), (4, 120), (1000, 120)])
+    def test_doubles_from_floor_to_ceiling(self, retry, seconds):
+        assert RetryPolicy(jitter=0).wait(NOTHING_SAID, retry) == (seconds, "backoff")
+
+    def test_jitter_stays_within_floor_and_ceiling(self):
+        shortest, longest = waits(RetryPolicy(), NOTHING_SAID, retry=1)
+        assert shortest == 30
+        assert 30 < longest <= 33
+        shortest, longest = waits(RetryPolicy(), NOTHING_SAID, retry=2)
+        assert 54 <= shortest < 60 < longest <= 66
+        shortest, longest = waits(RetryPolicy(), NOTHING_SAID, retry=3)
+        assert 108 <= shortest < 120
+        assert longest == 120
+
+    def test_another_quota_s_hint_is_a_floor_under_it(self):
+        wait, hint = RetryPolicy(jitter=0).wait(Refusal(None, floor=271.0), 1)
+        assert (wait, hint) == (271.0, "backoff")
+        assert RetryPolicy(jitter=0).wait(Refusal(None, floor=10.0), 2) == (60.0, "backoff")
+
+
+class TestHint:
+    def test_is_only_ever_stretched(self):
+        shortest, longest = waits(RetryPolicy(), Refusal(RetryAfter(10.0, 10.0, "retry-after")))
+        assert shortest >= 10
+        assert 10.5 < longest <= 11
+
+    def test_a_long_one_is_stretched_by_seconds_not_by_minutes(self):
+        _, longest = waits(RetryPolicy(), Refusal(RetryAfter(3000.0, 3000.0, "retry-after")))
+        assert 3001 < longest <= 3004
+
+    def test_a_narrow_one_is_waited_out(self):
+        assert RetryPolicy(jitter=0).wait(read_refusal(commit_quota("16 minutes")), 1) == (16.5 * 60, "body")
+        assert RetryPolicy(jitter=0).wait(read_refusal(commit_quota("less than a minute")), 1) == (30, "body")
+
+    def test_a_wide_one_only_until_its_earliest_moment(self):
+        assert RetryPolicy(jitter=0).wait(read_refusal(commit_quota("about 1 hour")), 1) == (44.5 * 60, "body")
+
+    def test_may_be_longer_than_the_ceiling_of_the_backoff(self):
+        assert RetryPolicy(jitter=0).wait(Refusal(RetryAfter(900.0, 900.0, "ratelimit")), 1) == (900, "ratelimit")
+
+
+class TestValues:
+    def test_the_defaults_are_a_contract(self):
+        assert RetryPolicy() == RetryPolicy(5, 30.0, 120.0, 0.10, 7200.0, False)
+
+    def test_frozen_hashable_and_portable(self):
+        policy = RetryPolicy(max_retries=3)
+        with pytest.raises(AttributeError):
+            policy.max_retries = 4
+        assert pickle.loads(pickle.dumps(policy)) == policy
+        assert hash(policy) == hash(RetryPolicy(max_retries=3))
+
+    def test_a_policy_that_never_retries_never_waits(self):
+        assert RetryPolicy(max_retries=0).patience == 0
+        assert RetryPolicy().patience == 7200
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"max_retries": -1},
+            {"max_retries": 2.5},
+            {"max_retries": True},
+            {"max_retries": "5"},
+            {"backoff_floor": -1},
+            {"backoff_floor": math.nan},
+            {"backoff_floor": math.inf, "backoff_ceiling": math.inf},
+            {"backoff_floor": 200},
+            {"backoff_ceiling": 10},
+            {"jitter": -0.1},
+            {"jitter": 1.5},
+            {"max_total_wait": -1},
+            {"max_total_wait": None},
+            {"recover": "yes"},
+        ],
+        ids=str,
+    )
+    def test_nonsense_is_refused_by_name(self, arguments):
+        with pytest.raises(ValueError, match=r"RetryPolicy\((" + "|".join([*arguments, "backoff_ceiling"]) + ")="):
+            RetryPolicy(**arguments)
+
+    def test_endless_patience_is_no_nonsense(self):
+        assert RetryPolicy(max_total_wait=math.inf, backoff_ceiling=math.inf).patience == math.inf

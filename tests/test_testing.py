@@ -1,0 +1,75 @@
+"""virtual_time: waits return at once, the clocks move on by them, and everything is put back."""
+
+from __future__ import annotations
+
+import threading
+import time as real_time
+
+import pytest
+
+from mat_vis_hub import clock, gate
+from mat_vis_hub.testing import virtual_time
+
+
+def test_a_wait_returns_at_once_and_the_clocks_move_on_by_it():
+    began = real_time.monotonic()
+    with virtual_time() as time:
+        wall = clock.wall()
+        clock.wait_until(clock.monotonic() + 3600)
+        clock.wait_until(clock.monotonic() + 0.5)
+        assert time.waits == [3600.0, 0.5]
+        assert time.now() == clock.monotonic() == 3600.5
+        assert clock.wall() - wall == pytest.approx(3600.5)
+    assert real_time.monotonic() - began < 60
+
+
+def test_a_moment_that_has_passed_is_no_wait():
+    with virtual_time() as time:
+        time.advance(10)
+        clock.wait_until(5)
+        assert time.waits == []
+        assert time.now() == 10
+
+
+def test_several_threads_waiting_for_one_moment_wait_for_it_once():
+    with virtual_time() as time:
+        threads = [threading.Thread(target=clock.wait_until, args=(100.0,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert time.now() == 100
+        assert time.waits == [100.0]
+
+
+def test_the_ticks_of_a_wait_are_one_wait():
+    ticks = []
+    with virtual_time() as time:
+        clock.wait_until(700, tick=ticks.append, every=300)
+        assert time.waits == [700.0]
+    assert ticks == [700.0, 400.0, 100.0]
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_time_goes_forward_only(seconds):
+    with virtual_time() as time, pytest.raises(ValueError, match="forward"):
+        time.advance(seconds)
+
+
+def test_inside_no_repository_has_been_refused_yet_and_afterwards_all_is_as_it_was():
+    before = clock.current, gate.current
+    with virtual_time() as outer:
+        gates = gate.current
+        assert gates is not before[1]
+        with virtual_time() as inner:
+            inner.advance(5)
+        assert outer.now() == 0
+        assert gate.current is gates
+    assert (clock.current, gate.current) == before
+
+
+def test_an_error_inside_puts_the_clocks_back_as_well():
+    before = clock.current
+    with pytest.raises(RuntimeError), virtual_time():
+        raise RuntimeError
+    assert clock.current is before
