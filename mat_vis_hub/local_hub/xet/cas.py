@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from itertools import chain
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..lfs import LfsStore
 
+_log = logging.getLogger(__name__)
 _TOKEN_SECONDS = 3600
 
 
@@ -69,17 +71,17 @@ class _Cas:
         try:
             inserted = await self._xorbs.receive(request.path_params["xorb"], request.stream())
         except ValueError as error:
-            return _error(400, str(error))
+            return _refuse(400, str(error))
         except ModuleNotFoundError as error:
             # 501 and not 500, which clients would try again for minutes.
-            return _error(501, f'This Hub cannot unpack the upload ({error}): pip install "mat-vis-hub[local]".')
+            return _refuse(501, f'This Hub cannot unpack the upload ({error}): pip install "mat-vis-hub[local]".')
         return JSONResponse({"was_inserted": inserted})
 
     async def shard(self, request: Request) -> Response:
         try:
             await run_in_threadpool(self._rebuild, await request.body())
         except ValueError as error:
-            return _error(400, str(error))
+            return _refuse(400, str(error))
         return JSONResponse({"result": 1})
 
     def _rebuild(self, shard: bytes) -> None:
@@ -89,8 +91,10 @@ class _Cas:
 
 
 def _not_here(request: Request) -> Response:
-    return _error(404, f"This Hub does not serve {request.method} {request.url.path}.")
+    message = f"This Hub does not serve {request.method} {request.url.path}."
+    return JSONResponse({"error": message}, status_code=404)
 
 
-def _error(status: int, message: str) -> Response:
+def _refuse(status: int, message: str) -> Response:
+    _log.warning("Xet upload refused: %s", message)  # clients show their users the status, but not the message
     return JSONResponse({"error": message}, status_code=status)
