@@ -98,9 +98,13 @@ def _first_try(hint: RetryAfter) -> float:
 
     Trying late wastes the window, trying early costs one more refusal, whose own hint is narrower. So a narrow
     interval ("16 minutes") is waited out, and a wide one ("about 1 hour") only until its earliest moment: two refusals
-    and less than a minute and a half lost, instead of one refusal and up to 45 minutes lost.
+    and at most a minute and a few seconds lost, instead of one refusal and a quarter of an hour. No quota takes longer
+    to refill than its window, fixed or sliding, so that bounds the interval where the refusal named it.
     """
-    return hint.at_most if hint.at_most - hint.at_least <= _NARROW else hint.at_least
+    latest = hint.at_most
+    if hint.window is not None and hint.at_least <= hint.window:
+        latest = min(latest, hint.window)
+    return latest if latest - hint.at_least <= _NARROW else hint.at_least
 
 
 def _require(condition: bool, name: str, value: object, what: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from mat_vis_hub import RetryPolicy
 from mat_vis_hub.retry_after import Refusal, RetryAfter, read_refusal
 
-from .refusals import as_response, commit_quota, in_the_wild
+from .refusals import Response, as_response, commit_quota, in_the_wild
 
 NOTHING_SAID = Refusal(None)
 MANY = range(500)
@@ -68,6 +68,11 @@ class TestHint:
 
     def test_a_wide_one_only_until_its_earliest_moment(self):
         assert RetryPolicy(jitter=0).wait(read_refusal(commit_quota("about 1 hour")), 1) == (44.5 * 60, "body")
+
+    def test_never_longer_than_the_window_of_the_quota_it_speaks_about(self):
+        body = "You have exceeded the rate limit for repository commits (8 per 6 seconds). You can retry this action in"
+        assert RetryPolicy(jitter=0).wait(read_refusal(Response(text=f"{body} less than a minute.")), 1) == (6, "body")
+        assert RetryPolicy(jitter=0).wait(read_refusal(Response(text=f"{body} 5 minutes.")), 1) == (330, "body")
 
     def test_may_be_longer_than_the_ceiling_of_the_backoff(self):
         assert RetryPolicy(jitter=0).wait(Refusal(RetryAfter(900.0, 900.0, "ratelimit")), 1) == (900, "ratelimit")
