@@ -49,8 +49,12 @@ def _read_material(subfolder: Path, tier: Tier, problems: list[str]) -> Material
     files = _visible(subfolder)
     if not files:
         problems.append(f"{subfolder}: nothing there; expected one PNG per channel ({', '.join(CHANNELS)})")
+    channels: set[str] = set()
     for path in files:
         problem = _problem(path, tier)
+        if _channel(path) in channels:
+            problem = f"the second file for channel {_channel(path)}; keep one"
+        channels.add(_channel(path))
         if problem:
             problems.append(f"{path}: {problem}")
     return Material(subfolder.name, tuple(_channel(path) for path in files), _about(subfolder.name))

@@ -1,0 +1,7 @@
+"""The examples are programs, not a package: put their folder on the path, as Python does for a script."""
+
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+sys.path.insert(0, str(EXAMPLES))
