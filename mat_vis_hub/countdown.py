@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,10 @@ from mat_vis_hub.events import elapsed, one_line
 _WORTH_SHOWING = 5.0  # seconds
 _HEARTBEAT = 300.0  # seconds; CI runners take a job for dead after ten silent minutes
 _REFRESH = 1.0  # seconds
+
+# However many threads wait: one bar, and one heartbeat.
+_bar_is_free = threading.Lock()
+_last_heartbeat = -math.inf
 
 
 def wait_until(deadline: float, *, what: str, reason: str, since: float) -> None:
@@ -30,11 +35,13 @@ def wait_until(deadline: float, *, what: str, reason: str, since: float) -> None
     seconds = deadline - clock.monotonic()
     if seconds < _WORTH_SHOWING:
         clock.wait_until(deadline)
-    elif _someone_watches():
+    elif not _someone_watches():
+        clock.wait_until(deadline, tick=_heartbeat(deadline, what, since), every=_HEARTBEAT)
+    elif _bar_is_free.acquire(blocking=False):
         with _progress_bar(seconds, reason) as tick:
             clock.wait_until(deadline, tick=tick, every=_REFRESH)
     else:
-        clock.wait_until(deadline, tick=_heartbeat(deadline, what, since), every=_HEARTBEAT)
+        clock.wait_until(deadline)
 
 
 def _someone_watches() -> bool:
@@ -66,6 +73,7 @@ def _progress_bar(seconds: float, reason: str) -> Iterator[clock.Tick]:
     try:
         yield tick
     finally:
+        _bar_is_free.release()
         bar.close()
 
 
@@ -73,12 +81,14 @@ def _heartbeat(deadline: float, what: str, since: float) -> clock.Tick:
     first = True
 
     def tick(remaining: float) -> None:
+        global _last_heartbeat
         nonlocal first
-        if first:  # the event has just been told
-            first = False
-            return
-        line = f"bake_waiting {what} wait_s={remaining:.1f} elapsed={elapsed(deadline - remaining - since)}"
-        with contextlib.suppress(Exception):  # no log is worth a commit
-            print(line, file=sys.stderr, flush=True)
+        now = deadline - remaining
+        if not first and not 0 <= now - _last_heartbeat < _HEARTBEAT / 2:
+            _last_heartbeat = now
+            with contextlib.suppress(Exception):  # no log is worth a commit
+                sys.stderr.write(f"bake_waiting {what} wait_s={remaining:.1f} elapsed={elapsed(now - since)}\n")
+                sys.stderr.flush()
+        first = False  # at the beginning the event itself has just been told
 
     return tick

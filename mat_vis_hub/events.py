@@ -88,7 +88,9 @@ def print_line(event: Event) -> None:
     if sys.stdout is None:  # pythonw, or a daemon that closed it
         return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(event.line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    line = event.line.encode(encoding, "backslashreplace").decode(encoding)
+    sys.stdout.write(f"{line}\n")  # in one piece: other threads write too
+    sys.stdout.flush()
 
 
 def log_event(event: Event) -> None:

@@ -104,8 +104,8 @@ class Throttle:
         if hasattr(refused, "add_note"):  # Python 3.11+
             refused.add_note(
                 f"mat_vis_hub gave up on the {self._target.repo_type} repository {self._target.repo_id} after {calls}"
-                f" in {elapsed(clock.monotonic() - self._began)}: {why}. This commit has not landed. Send it again later,"
-                " put more files into each commit, or allow more with ThrottledHfApi(retry=RetryPolicy(...))."
+                f" in {elapsed(clock.monotonic() - self._began)}: {why}. This commit has not landed. Send it again"
+                " later, put more files into each commit, or allow more with ThrottledHfApi(retry=RetryPolicy(...))."
             )
         raise refused
 
