@@ -55,7 +55,7 @@ def routes(store: LfsStore, base_url: Callable[[], str]) -> list[Route]:
         Route(f"{prefix}/v1/xorbs/default/{{xorb}}", cas.xorb, methods=["POST"], name="xet-cas"),
         Route(f"{prefix}/v1/shards", cas.shard, methods=["POST"], name="xet-cas"),
         # Newer ways to upload and queries for known chunks: clients take a 404 for a no and go on without.
-        Route("/xet/{path:path}", _not_here, methods=["GET", "POST", "PUT"], name="xet-cas"),
+        Route(f"{prefix}/{{path:path}}", _not_here, methods=["GET", "POST", "PUT"], name="xet-cas"),
         Route("/v1/telemetry", _not_here, methods=["POST"], name="xet-cas"),  # clients ignore the path of the CAS URL
     ]
 
