@@ -39,7 +39,7 @@ class Upload:
 class LfsStore:
     """Content-addressed objects in a folder; without one, in a temporary folder that `close` deletes.
 
-    An object appears under its name by a rename, once it is complete and its SHA-256 has been checked. Whatever
+    An object appears under its name by a rename, once it is complete and its SHA-256 checked. Whatever
     a crash leaves behind is an orphan in `incoming/`, which the next start empties.
     """
 
@@ -53,14 +53,14 @@ class LfsStore:
             orphan.unlink()
 
     def has(self, oid: str) -> bool:
-        return self._path(oid).is_file()
+        return self.path(oid).is_file()
 
     def size(self, oid: str) -> int:
-        return self._path(oid).stat().st_size
+        return self.path(oid).stat().st_size
 
     def open(self, oid: str) -> BinaryIO:
         """The object's bytes; `FileNotFoundError` if there is no such object."""
-        return self._path(oid).open("rb")
+        return self.path(oid).open("rb")
 
     def put(self, oid: str, chunks: Iterable[bytes]) -> None:
         """Store these bytes as `oid`; `ValueError`, and nothing stored, if that is not their SHA-256."""
@@ -76,8 +76,8 @@ class LfsStore:
             upload.close()
             if upload.sha256 != oid:
                 raise ValueError(f"The {upload.size} bytes received hash to {upload.sha256}, not to {oid}.")
-            self._path(oid).parent.mkdir(exist_ok=True)
-            upload.path.replace(self._path(oid))
+            self.path(oid).parent.mkdir(exist_ok=True)
+            upload.path.replace(self.path(oid))
 
     @contextmanager
     def scratch(self) -> Iterator[Upload]:
@@ -89,11 +89,41 @@ class LfsStore:
             upload.close()
             upload.path.unlink(missing_ok=True)
 
+    @contextmanager
+    def receive_part(self, upload_id: str, number: int) -> Iterator[Upload]:
+        """One part of an object that arrives in several, each on its own."""
+        with self.scratch() as upload:
+            yield upload
+            upload.close()
+            upload.path.replace(self._part(upload_id, number))
+
+    def join_parts(self, oid: str, upload_id: str, numbers: Iterable[int]) -> None:
+        """Store these parts, in this order, as `oid`, and forget them; `ValueError` if they do not add up."""
+        parts = [self._part(upload_id, number) for number in numbers]
+        missing = [part.name for part in parts if not part.is_file()]
+        if missing:
+            raise ValueError(f"Parts that never arrived: {', '.join(missing)}.")
+        self.put(oid, (chunk for part in parts for chunk in _chunks(part)))
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+    def _part(self, upload_id: str, number: int) -> Path:
+        if not upload_id.isalnum():  # it becomes a path
+            raise ValueError(f"Not an upload's id: {upload_id!r}.")
+        return self._incoming / f"{upload_id}.{number}"
+
     def close(self) -> None:
         if self._temporary:
             self._temporary.cleanup()
 
-    def _path(self, oid: str) -> Path:
+    def path(self, oid: str) -> Path:
+        """Where the object is, or would be."""
         if len(oid) != 64 or not set(oid) <= set("0123456789abcdef"):  # it becomes a path
             raise ValueError(f"Not the lowercase hex SHA-256 of anything: {oid!r}.")
         return self._objects / oid[:2] / oid
+
+
+def _chunks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(size):
+            yield chunk

@@ -1,0 +1,55 @@
+"""The fixture `local_hub`: a running `LocalHub` for one test, and huggingface_hub's default Hub meanwhile.
+
+    def test_uploads(local_hub):
+        HfApi(endpoint=local_hub.url).create_repo("you/scratch")
+
+    @pytest.mark.local_hub(limit=4, model="sliding")
+    def test_meets_the_limit(local_hub): ...
+
+The marker's arguments are `LocalHub`'s. pytest loads this module in every run of whoever installs the package, so
+nothing but pytest is imported before the fixture is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .server import LocalHub
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "local_hub(limit=128, window=3600, ...): the arguments of LocalHub for the local_hub fixture"
+    )
+
+
+@pytest.fixture
+def local_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """A local Hub, running for the length of the test; `@pytest.mark.local_hub(...)` passes it arguments.
+
+    huggingface_hub's default endpoint is this Hub meanwhile, in this process and (by `HF_ENDPOINT`) in those it
+    starts: nothing a test forgets to direct goes to the real Hub, and huggingface_hub 0.x, which checks some
+    answers against its default endpoint, takes this Hub's for what they are.
+    """
+    from mat_vis_hub.local_hub import LocalHub
+
+    marker = request.node.get_closest_marker("local_hub")
+    arguments, options = (marker.args, marker.kwargs) if marker else ((), {})
+    with LocalHub(*arguments, **options) as hub:
+        _make_default_endpoint(hub.url, monkeypatch)
+        yield hub
+
+
+def _make_default_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_ENDPOINT", url)
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + template, raising=False)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_HOME", url + "/", raising=False)

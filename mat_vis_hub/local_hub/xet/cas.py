@@ -47,7 +47,7 @@ def routes(store: LfsStore, base_url: Callable[[], str]) -> list[Route]:
         return JSONResponse({"casUrl": url, "accessToken": access, "exp": expires}, headers=headers)
 
     tokens = [
-        Route(f"/api/{kind}/{{repo_id:path}}/xet-write-token/{{revision:path}}", token, name="xet-token")
+        Route(f"/api/{kind}/{{namespace}}/{{name}}/xet-write-token/{{revision:path}}", token, name="xet-token")
         for kind in ("models", "datasets", "spaces")
     ]
     return [
@@ -68,13 +68,17 @@ class _Cas:
         self._xorbs = XorbStore()
 
     async def xorb(self, request: Request) -> Response:
+        body = request.stream()
         try:
-            inserted = await self._xorbs.receive(request.path_params["xorb"], request.stream())
+            inserted = await self._xorbs.receive(request.path_params["xorb"], body)
         except ValueError as error:
             return _refuse(400, str(error))
         except ModuleNotFoundError as error:
             # 501 and not 500, which clients would try again for minutes.
             return _refuse(501, f'This Hub cannot unpack the upload ({error}): pip install "mat-vis-hub[local]".')
+        finally:
+            async for _ in body:  # a client still busy sending would see a broken pipe instead of the refusal
+                pass
         return JSONResponse({"was_inserted": inserted})
 
     async def shard(self, request: Request) -> Response:

@@ -1,0 +1,47 @@
+"""The Starlette application: the routes put together, errors rendered the way the Hub renders them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+
+from . import xet
+from .errors import HubError
+from .routes import account, commits, discussions, lfs, reading, repos
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
+
+    from .state import HubState
+
+
+def build_app(state: HubState, base_url: Callable[[], str]) -> Starlette:
+    routes: list[BaseRoute] = []
+    for topic in (account, repos, commits, discussions, reading, lfs):
+        routes += topic.routes()
+    routes += xet.routes(state.store, base_url)
+    app = Starlette(routes=routes, exception_handlers={HubError: _hub_error, 404: _not_served, 405: _not_served})
+    app.router.redirect_slashes = False
+    app.state.hub = state
+    return app
+
+
+def _hub_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HubError)
+    # Header values are latin-1: what does not fit there is still in the body.
+    message = error.message.encode("latin-1", "replace").decode("latin-1").replace("\n", " ")
+    headers = {"X-Error-Message": message, **error.headers}
+    if error.code:
+        headers["X-Error-Code"] = error.code
+    return JSONResponse(error.body, error.status, headers)
+
+
+def _not_served(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    path = request.scope["path"]
+    return JSONResponse({"error": f"This local Hub does not serve {request.method} {path}"}, status)

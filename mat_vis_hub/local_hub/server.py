@@ -1,0 +1,275 @@
+"""`LocalHub`: the application on uvicorn, in a thread of this process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from .app import build_app
+from .archive import Archive
+from .front import Front
+from .lfs import LfsStore
+from .limiter import MODELS, Limiter
+from .repos import REPO_TYPES, Registry
+from .script import Rule, encoded
+from .state import Access, HubState
+
+if TYPE_CHECKING:
+    import os
+
+    from typing_extensions import Self
+
+    from .limiter import Clock
+    from .recorder import SeenCommit, SeenRefusal, SeenRequest
+
+GIGABYTE = 10**9
+
+
+class LocalHub:
+    """A Hub for one process, as a context manager or with `start()` and `stop()`.
+
+    Args:
+        limit: Commits a repository takes per window, over all its branches and pull requests; None for no limit.
+            A refused or failed commit does not count, and neither does a new repository's first one.
+        window: The commit limit's window in seconds; fractions are fine.
+        model: "fixed": a window opens with the first commit counted in it, and `window` seconds later all of it
+            is forgotten at once. "sliding": each commit is forgotten `window` seconds after it was made.
+        api_limit: Requests to `/api/` and the LFS batch per caller (its token, or its address if it has none) and
+            fixed window of `api_window` seconds; None for no limit, and no `RateLimit` headers either.
+            Downloads (`/resolve/`) and uploaded bytes do not count.
+        api_window: The API limit's window in seconds.
+        path: A folder in which repositories survive a restart, also one after a killed process (the limits start
+            afresh). None keeps them in memory, and large files in a temporary folder that `stop()` deletes.
+        clock: What tells the time, in seconds: for the limits and for the dates of commits. `time.time` if None.
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        token: If given, only this token may write, and a wrong one is refused (401). If None, any token and none
+            may write. Either way a private repository is hidden from a caller without a token.
+        owners: The namespaces the caller may write to; commits to another one's repositories are refused (403).
+            The first one is the user's name, "local" if None, which means all of them.
+        multipart_threshold: Large files above this size, in bytes, are uploaded in parts of this size.
+
+    Example:
+        >>> with LocalHub(limit=8, window=6) as hub:
+        ...     api = HfApi(endpoint=hub.url, token="hf_anything")
+        ...     repo = api.create_repo("you/scratch").repo_id
+        ...     hub.spend(repo, 8)  # the next commit is refused
+    """
+
+    def __init__(
+        self,
+        limit: int | None = 128,
+        window: float = 3600,
+        model: str = "fixed",
+        api_limit: int | None = 1000,
+        api_window: float = 300,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        clock: Clock | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        owners: tuple[str, ...] | None = None,
+        multipart_threshold: int = 5 * GIGABYTE,
+    ) -> None:
+        if model not in MODELS:
+            raise ValueError(f"model is {model!r}; it is one of {', '.join(map(repr, MODELS))}.")
+        _check_limit("limit", limit, "window", window)
+        _check_limit("api_limit", api_limit, "api_window", api_window)
+        if multipart_threshold < 1:
+            raise ValueError(f"multipart_threshold is {multipart_threshold}; a part has at least one byte.")
+        if isinstance(owners, str) or (owners is not None and not owners):
+            raise ValueError(f"owners is {owners!r}; it is a tuple of at least one namespace, or None for all.")
+        clock = clock or time.time
+        self._path = None if path is None else Path(path)
+        self._settings: dict[str, Any] = {
+            "commit_limit": Limiter(limit, window, model, clock),
+            "api_limit": Limiter(api_limit, api_window, "fixed", clock),
+            "access": Access(token, owners and tuple(owners)),
+            "clock": clock,
+            "multipart_threshold": multipart_threshold,
+        }
+        self._address = (host, port)
+        self._running: _Running | None = None
+        self._last_state: HubState | None = None
+
+    # ---- running ---------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Returns once the Hub answers."""
+        if self._running:
+            raise RuntimeError(f"This local Hub runs already, at {self.url}.")
+        store = LfsStore(self._path / "lfs" if self._path else None)
+        repos = Registry(Archive(self._path / "repos") if self._path else None)
+        state = HubState(repos=repos, store=store, **self._settings)
+        try:
+            self._running = _Running(state, *self._address)
+        except BaseException:
+            store.close()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Returns once the Hub is gone, with every connection to it. What it recorded stays readable."""
+        if self._running:
+            running, self._running = self._running, None
+            self._last_state = running.state
+            running.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        if not self._running:
+            raise RuntimeError("This local Hub does not run: start it, or use it as a context manager.")
+        return self._running.url
+
+    @property
+    def _state(self) -> HubState:
+        state = self._running.state if self._running else self._last_state
+        if state is None:
+            raise RuntimeError("This local Hub has not run yet: start it, or use it as a context manager.")
+        return state
+
+    # ---- what it saw -----------------------------------------------------------------------------------
+
+    @property
+    def requests(self) -> list[SeenRequest]:
+        return self._state.recorder.requests
+
+    @property
+    def commits(self) -> list[SeenCommit]:
+        return self._state.recorder.commits
+
+    @property
+    def refusals(self) -> list[SeenRefusal]:
+        return self._state.recorder.refusals
+
+    @property
+    def bytes_received(self) -> int:
+        return sum(request.bytes_received for request in self.requests)
+
+    # ---- what it is told to do -------------------------------------------------------------------------
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The names that `on=` understands."""
+        self._state  # noqa: B018  # says what to do if there is none
+        assert self._running
+        return self._running.endpoints
+
+    def answer(
+        self,
+        status: int,
+        *,
+        headers: dict[str, str] | None = None,
+        body: str | bytes | dict[str, Any] = "",
+        on: str | None = None,
+        times: int = 1,
+        after: int = 0,
+    ) -> None:
+        """The next `times` requests to the endpoint `on` (None: to any) get this answer instead of the real one.
+
+        The first `after` of them are still served as usual. Nothing is done for a request answered so. The headers
+        that every answer carries are added unless `headers` has its own.
+        """
+        content, media_type = encoded(body)
+        named = {name.lower() for name in headers or {}}
+        typed = {} if "content-type" in named else {"content-type": media_type}
+        self._add(Rule(on, times, after, status=status, headers={**typed, **(headers or {})}, body=content))
+
+    def drop(self, *, on: str | None = None, applied: bool = False, times: int = 1, after: int = 0) -> None:
+        """Close the connection without an answer: before doing the work, or (`applied`) once it is done."""
+        self._add(Rule(on, times, after, drop=True, applied=applied))
+
+    def delay(self, seconds: float, *, on: str | None = None, times: int = 1, after: int = 0) -> None:
+        """Let so many real seconds pass before the work begins."""
+        self._add(Rule(on, times, after, delay=seconds))
+
+    def clear(self) -> None:
+        """Forget what `answer`, `drop` and `delay` have not used up."""
+        self._state.script.clear()
+
+    def _add(self, rule: Rule) -> None:
+        if rule.on is not None and rule.on not in self.endpoints:
+            raise ValueError(f"There is no endpoint {rule.on!r}; there are {', '.join(self.endpoints)}.")
+        self._state.script.add(rule)
+
+    def spend(self, repo_id: str, count: int = 1, *, repo_type: str = "model") -> None:
+        """Use up `count` of a repository's commits, as a stranger's commits would; it need not exist yet."""
+        if repo_type not in REPO_TYPES:
+            raise ValueError(f"repo_type is {repo_type!r}; it is one of {', '.join(map(repr, REPO_TYPES))}.")
+        self._state.commit_limit.spend((repo_type, repo_id), count)
+
+
+def _check_limit(name: str, limit: int | None, window_name: str, window: float) -> None:
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise ValueError(f"{name} is {limit!r}; it is a whole number from 0 up, or None for no limit.")
+    if not window > 0:
+        raise ValueError(f"{window_name} is {window!r}; it is a number of seconds above 0.")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, saying when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+class _Running:
+    """One start of a Hub: a socket, a server, a thread."""
+
+    def __init__(self, state: HubState, host: str, port: int) -> None:
+        self.state = state
+        listener = _listen(host, port)
+        literal = f"[{host}]" if ":" in host else host
+        self.url = f"http://{literal}:{listener.getsockname()[1]}"
+        app = build_app(state, lambda: self.url)
+        self.endpoints = tuple(dict.fromkeys(getattr(route, "name", "") for route in app.routes))
+        config = uvicorn.Config(
+            Front(app, state),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=60,
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name=f"local-hub {self.url}", daemon=True
+        )
+        self._thread.start()
+        self._server.ready.wait()
+
+    def stop(self) -> None:
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join()
+        self.state.store.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        message = f"The local Hub cannot listen on {host}:{port} ({error}): try another port, or port 0."
+        raise OSError(error.errno, message) from None
+    return listener
