@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
-    from starlette.routing import BaseRoute
+    from starlette.routing import Route
 
     from .state import HubState
 
 
 def build_app(state: HubState, base_url: Callable[[], str]) -> Starlette:
-    routes: list[BaseRoute] = []
+    routes: list[Route] = []
     for topic in (account, repos, commits, discussions, reading, lfs):
         routes += topic.routes()
     routes += xet.routes(state.store, base_url)
@@ -35,7 +35,9 @@ def _hub_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HubError)
     # Header values are latin-1: what does not fit there is still in the body.
     message = error.message.encode("latin-1", "replace").decode("latin-1").replace("\n", " ")
-    headers = {"X-Error-Message": message, **error.headers}
+    headers = {**error.headers}
+    if error.status != 429:
+        headers["X-Error-Message"] = message
     if error.code:
         headers["X-Error-Code"] = error.code
     return JSONResponse(error.body, error.status, headers)

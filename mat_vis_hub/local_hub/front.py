@@ -9,13 +9,14 @@ import asyncio
 import json
 import math
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from starlette.routing import Match
 
 from .recorder import SeenRefusal, SeenRequest
+from .routes import repo_key
 from .wording import api_refusal
 
 if TYPE_CHECKING:
@@ -61,36 +62,39 @@ class Front:
             visit.bytes_received += len(message.get("body", b""))
             return message
 
+        with suppress(asyncio.CancelledError):  # the Hub is being stopped, and the connection is gone already
+            await self._serve(visit, counted_receive, send)
+
+    async def _serve(self, visit: Visit, receive: Receive, send: Send) -> None:
         rule = self._state.script.next(visit.endpoint)
         if rule and rule.delay:
             await asyncio.sleep(rule.delay)
         if rule and rule.drop:
-            await self._drop(visit, rule, counted_receive, send)
+            await self._drop(visit, rule, receive, send)
         elif rule and rule.status is not None:
-            await _read_body(counted_receive)
+            await _read_body(receive)
             answer = _answer(rule.status, rule.body, rule.headers)
-            await answer(scope, receive, self._stamped(visit, send, refused_by="scripted"))
+            await answer(visit.scope, receive, self._stamped(visit, send, refused_by="scripted"))
         elif _is_api(visit) and not self._state.api_limit.take(visit.caller):
-            await _read_body(counted_receive)
-            await self._api_refusal()(scope, receive, self._stamped(visit, send, refused_by="api"))
+            await _read_body(receive)
+            await self._api_refusal()(visit.scope, receive, self._stamped(visit, send, refused_by="api"))
         else:
-            await self._app(scope, counted_receive, self._stamped(visit, send))
+            await self._app(visit.scope, receive, self._stamped(visit, send))
 
     def _visit(self, scope: Scope) -> Visit:
-        endpoint, parameters = "unknown", {}
+        endpoint = "unknown"
+        repo: tuple[str, str] | tuple[None, None] = (None, None)
         for route in self._app.routes:
             match, child = route.matches(scope)
             if match is Match.FULL:
-                endpoint, parameters = getattr(route, "name", "unknown"), child.get("path_params", {})
+                endpoint = getattr(route, "name", endpoint)
+                if "namespace" in child["path_params"]:
+                    repo = repo_key({**scope, **child})
                 break
-        repo = None
-        if "namespace" in parameters and "name" in parameters:
-            repo = unquote(f"{parameters['namespace']}/{parameters['name']}")
-        kind = next((kind for kind in ("dataset", "space") if f"/{kind}s/" in scope["path"]), "model")
         headers = dict(scope["headers"])
         client = scope["client"][0] if scope["client"] else ""
         caller = headers.get(b"authorization", b"").decode("latin-1") or client
-        return Visit(scope, endpoint, kind if repo else None, repo, caller)
+        return Visit(scope, endpoint, *repo, caller)
 
     def _stamped(self, visit: Visit, send: Send, refused_by: str | None = None) -> Send:
         """`send` with the headers that every answer of the Hub carries; records the answer as it leaves."""
@@ -126,6 +130,8 @@ class Front:
             await _read_body(receive)
         self._record(visit, None, None)
         _abort_connection(send)
+        while (await receive())["type"] != "http.disconnect":
+            pass  # until uvicorn has noticed; it would complain about a request without an answer
 
     def _record(self, visit: Visit, status: int | None, refused_by: str | None) -> None:
         now, scope, recorder = self._state.clock(), visit.scope, self._state.recorder

@@ -52,4 +52,3 @@ def _make_default_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", url)
     template = "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + template, raising=False)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_HOME", url + "/", raising=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+
+from mat_vis_hub import clock as package_clock
 
 from .app import build_app
 from .archive import Archive
@@ -45,7 +46,8 @@ class LocalHub:
         api_window: The API limit's window in seconds.
         path: A folder in which repositories survive a restart, also one after a killed process (the limits start
             afresh). None keeps them in memory, and large files in a temporary folder that `stop()` deletes.
-        clock: What tells the time, in seconds: for the limits and for the dates of commits. `time.time` if None.
+        clock: What tells the time, in seconds: for the limits and for the dates of commits. If None, the package's
+            own clock, so that inside `mat_vis_hub.testing.virtual_time()` this Hub's windows pass as fast.
         host: The address to listen on.
         port: The port; 0 takes a free one.
         token: If given, only this token may write, and a wrong one is refused (401). If None, any token and none
@@ -85,7 +87,7 @@ class LocalHub:
             raise ValueError(f"multipart_threshold is {multipart_threshold}; a part has at least one byte.")
         if isinstance(owners, str) or (owners is not None and not owners):
             raise ValueError(f"owners is {owners!r}; it is a tuple of at least one namespace, or None for all.")
-        clock = clock or time.time
+        clock = clock or package_clock.wall
         self._path = None if path is None else Path(path)
         self._settings: dict[str, Any] = {
             "commit_limit": Limiter(limit, window, model, clock),
@@ -219,7 +221,7 @@ def _check_limit(name: str, limit: int | None, window_name: str, window: float) 
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, saying when it is ready."""
+    """uvicorn, saying when it is ready, and stopping at once."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -228,6 +230,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in list(self.server_state.connections):
+            if connection.transport:
+                connection.transport.abort()  # idle or busy: nobody waits for a client
+        await super().shutdown(sockets)
 
 
 class _Running:
@@ -246,7 +254,7 @@ class _Running:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="critical",
+            log_level="error",
             access_log=False,
             proxy_headers=False,
             server_header=False,

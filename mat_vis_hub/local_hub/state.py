@@ -84,10 +84,16 @@ class Caller:
     def repo(self, repo_type: str, repo_id: str) -> Repo:
         """The repository, to read; as good as missing if it is private and the caller anonymous."""
         repo = self.state.repos.get(repo_type, repo_id)
-        hidden = repo is not None and repo.private and (self.anonymous or not self._reads_private(repo))
+        hidden = repo is not None and repo.private and (self.anonymous or not self._owns(repo))
         if repo is None or hidden:
             raise repo_not_found(anonymous=self.anonymous)
         return repo
+
+    def require_access(self, repo: Repo) -> None:
+        """To the files of a gated repository; there is no way to be admitted here other than to be its owner."""
+        if repo.gated and (self.anonymous or not self._owns(repo)):
+            message = f"Access to {repo.type} {repo.id} is restricted and you are not in the authorized list."
+            raise HubError(401 if self.anonymous else 403, message, "GatedRepo")
 
     def require_write(self, namespace: str, refusal: str) -> str:
         """The user's name; 401 for a stranger, 403 with the sentence `refusal` for someone without the right."""
@@ -96,5 +102,5 @@ class Caller:
             raise HubError(403, refusal)
         return user
 
-    def _reads_private(self, repo: Repo) -> bool:
+    def _owns(self, repo: Repo) -> bool:
         return self.state.access.may_write(repo.namespace)

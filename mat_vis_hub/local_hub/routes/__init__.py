@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
+    from starlette.types import Scope
 
     from ..repos import Repo
 
 API = "/api/{kind}/{namespace}/{name}"
 KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
-WEB_PREFIXES = {"": "model", "/datasets": "dataset", "/spaces": "space"}
 
 
 def route(method: str, path: str, name: str, handler: Callable[..., Any]) -> Route:
@@ -30,26 +30,23 @@ def route(method: str, path: str, name: str, handler: Callable[..., Any]) -> Rou
 
 def web_routes(method: str, path: str, name: str, handler: Callable[..., Any]) -> list[Route]:
     """The same route for the three repository types, as they appear in web addresses."""
-    return [route(method, prefix + "/{namespace}/{name}" + path, name, handler) for prefix in reversed(WEB_PREFIXES)]
+    prefixes = ("/datasets", "/spaces", "")  # a model's address has none, so it comes last
+    return [route(method, prefix + "/{namespace}/{name}" + path, name, handler) for prefix in prefixes]
 
 
-def repo_key(request: Request) -> tuple[str, str]:
-    """Type and id of the repository that the path is about."""
-    parameters = request.path_params
-    kind = parameters.get("kind")
-    if kind is None:
-        prefix = "/" + request.scope["path"].split("/")[1]
-        repo_type = WEB_PREFIXES.get(prefix, "model")
-    elif kind in KINDS:
-        repo_type = KINDS[kind]
-    else:
-        raise HubError(404, f"There is no such kind of repository: {kind}")
+def repo_key(scope: Scope) -> tuple[str, str]:
+    """Type and id of the repository that a path is about, which its route has matched already."""
+    _, first, second, *_ = scope["path"].split("/")
+    parameters = scope["path_params"]
+    repo_type = KINDS.get(second if first == "api" else first, "model")
     return repo_type, unquote(f"{parameters['namespace']}/{parameters['name']}")
 
 
 def readable_repo(request: Request) -> tuple[Caller, Repo]:
     caller = Caller.of(request)
-    return caller, caller.repo(*repo_key(request))
+    if request.path_params.get("kind", "models") not in KINDS:
+        raise HubError(404, f"There are no {request.path_params['kind']} on this local Hub.")
+    return caller, caller.repo(*repo_key(request.scope))
 
 
 def writable_repo(request: Request, refusal: str | None = None) -> tuple[Caller, Repo, str]:

@@ -44,8 +44,7 @@ def routes() -> list[Route]:
 
 
 async def preupload(request: Request) -> Response:
-    caller, repo = readable_repo(request)
-    _require_commit_right(caller, repo, revision(request), opens_pr=flag(request, "create_pr"))
+    caller, repo, _ = require_upload_right(request, revision(request), opens_pr=flag(request, "create_pr"))
     head = repo.resolve(revision(request))
     body = await json_body(request)
     attributes = _text(caller.state.store, head.tree, ".gitattributes")
@@ -92,9 +91,8 @@ class Payload:
 
 
 async def commit(request: Request) -> Response:
-    caller, repo = readable_repo(request)
     opens_pr = flag(request, "create_pr")
-    user = _require_commit_right(caller, repo, revision(request), opens_pr=opens_pr)
+    caller, repo, user = require_upload_right(request, revision(request), opens_pr=opens_pr)
     payload = await run_in_threadpool(_parsed, caller.state.store, await request.body())
     # From here on nothing is awaited: commits take turns, and each is applied whole or not at all.
     require_slot(request, caller.state, repo)
@@ -108,17 +106,17 @@ async def commit(request: Request) -> Response:
         pull_request = repo.discuss(payload.summary, author=user, time=caller.state.clock(), status="open", base=ref)
         ref = pull_request.ref
         body["pullRequestUrl"] = f"{request.base_url}{repo.web_path}/discussions/{pull_request.num}"
-    made = put_commit(caller.state, repo, ref, changes, payload.summary, payload.description, user)
+    made = repo.commit(
+        ref,
+        changes,
+        title=payload.summary,
+        description=payload.description,
+        author=user,
+        time=caller.state.clock(),
+    )
+    count_commit(caller.state, repo, ref, made)
     body |= {"commitOid": made.oid, "commitUrl": f"{request.base_url}{repo.web_path}/commit/{made.oid}"}
     return JSONResponse(body)
-
-
-def put_commit(
-    state: HubState, repo: Repo, ref: str, changes: Changes, title: str, description: str, user: str
-) -> Commit:
-    made = repo.commit(ref, changes, title=title, description=description, author=user, time=state.clock())
-    count_commit(state, repo, ref, made)
-    return made
 
 
 def count_commit(state: HubState, repo: Repo, ref: str, made: Commit) -> None:
@@ -139,11 +137,12 @@ def require_slot(request: Request, state: HubState, repo: Repo) -> None:
         raise HubError(429, commit_refusal(limit.limit, limit.window, standing.reset_in))
 
 
-def _require_commit_right(caller: Caller, repo: Repo, target: str, *, opens_pr: bool) -> str:
-    """Anyone who may read may propose: a pull request needs no right to write."""
-    if opens_pr or target.startswith(PULL_REQUEST):
-        return caller.require_user()
-    return caller.require_write(repo.namespace, READ_ONLY)
+def require_upload_right(request: Request, target: str | None, *, opens_pr: bool = False) -> tuple[Caller, Repo, str]:
+    """The caller, the repository and the user's name. Who may read may propose: only branches take a right to write."""
+    caller, repo = readable_repo(request)
+    if opens_pr or target is None or target.startswith(PULL_REQUEST):
+        return caller, repo, caller.require_user()
+    return caller, repo, caller.require_write(repo.namespace, READ_ONLY)
 
 
 def _parsed(store: LfsStore, body: bytes) -> Payload:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from ..errors import HubError
 from . import Caller, json_body, readable_repo, required, route, web_routes
+from .commits import require_upload_right
 
 STORAGE = "/_lfs/{oid}"
 MEDIA_TYPE = "application/vnd.git-lfs+json"
@@ -29,9 +30,8 @@ def routes() -> list[Route]:
 
 
 async def batch(request: Request) -> Response:
-    caller, repo = readable_repo(request)
-    caller.require_user()
     body = await json_body(request)
+    caller, repo, _ = require_upload_right(request, (body.get("ref") or {}).get("name"))
     if body.get("operation") != "upload":
         raise HubError(501, "This local Hub serves LFS uploads only; download through /resolve/.")
     multipart = "multipart" in body.get("transfers", ())

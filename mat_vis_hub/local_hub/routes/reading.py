@@ -139,6 +139,7 @@ def _described(commit: Commit, formatted: bool) -> dict[str, Any]:
 
 async def resolve(request: Request) -> Response:
     caller, repo = readable_repo(request)
+    caller.require_access(repo)
     wanted, path = _revision_and_path(request.path_params["rest"])
     commit = repo.resolve(wanted)
     file = commit.tree.get(path)
