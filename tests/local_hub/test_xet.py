@@ -9,11 +9,9 @@ import hashlib
 import json
 import os
 import random
-import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,102 +19,42 @@ from array import array
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import lz4.frame
 import pytest
-import uvicorn
+from huggingface_hub import HfApi
 from huggingface_hub.utils import _xet
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
-from mat_vis_hub.local_hub.lfs import LfsStore
-from mat_vis_hub.local_hub.xet import routes
+from mat_vis_hub.local_hub import LocalHub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 RANDOM = random.Random(0).randbytes(30 << 20)
-FLOATS = array("f", (1 + i / 1000 for i in range(100_001))).tobytes() + b"odd"
-
-
-class Hub:
-    """The least of a Hub that `create_commit` and `upload_folder` need: preupload (all is large), commit, and Xet."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.store = LfsStore(folder)
-        self.url = url
-        self.files: dict[str, str] = {}
-        self.received: list[tuple[str, int]] = []  # path, Content-Length
-        api = "/api/datasets/me/tst"
-        self._app = Starlette(
-            routes=[
-                *routes(self.store, lambda: self.url),
-                Route(f"{api}/preupload/{{revision:path}}", self.preupload, methods=["POST"]),
-                Route(f"{api}/commit/{{revision:path}}", self.commit, methods=["POST"]),
-                Route(api, lambda _: JSONResponse({"id": "me/tst", "sha": "0" * 40})),
-                Route(f"{api}/revision/main", lambda _: JSONResponse({"id": "me/tst", "sha": "0" * 40})),
-            ]
-        )
-
-    async def __call__(self, scope, receive, send):
-        self.received.append((scope["path"], int(dict(scope["headers"]).get(b"content-length", 0))))
-        await self._app(scope, receive, send)
-
-    async def preupload(self, request):
-        paths = [file["path"] for file in (await request.json())["files"]]
-        return JSONResponse({"files": [{"path": path, "uploadMode": "lfs", "shouldIgnore": False} for path in paths]})
-
-    async def commit(self, request):
-        for line in (await request.body()).splitlines():
-            entry = json.loads(line)
-            if entry["key"] == "lfsFile":
-                self.files[entry["value"]["path"]] = entry["value"]["oid"]
-        return JSONResponse({"commitUrl": f"{self.url}/datasets/me/tst/commit/{'1' * 40}", "commitOid": "1" * 40})
-
-    def content(self, path: str) -> bytes:
-        with self.store.open(self.files[path]) as file:
-            return file.read()
-
-    def xorb_bytes(self) -> int:
-        return sum(size for path, size in self.received if "/v1/xorbs/" in path)
-
-
-class Address:
-    """A place to listen at, and whichever hub is at home there: starting a server takes longer than most tests."""
-
-    hub: Hub
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://{}:{}".format(*self._socket.getsockname())
-
-    async def __call__(self, scope, receive, send):
-        await self.hub(scope, receive, send)
-
-    @contextmanager
-    def listening(self) -> Iterator[Address]:
-        server = uvicorn.Server(uvicorn.Config(self, log_level="warning", lifespan="off"))
-        thread = threading.Thread(target=server.run, args=([self._socket],))
-        thread.start()
-        try:
-            yield self
-        finally:
-            server.should_exit = True
-            thread.join()
+FLOATS = array("f", (1 + i / 1000 for i in range(30_001))).tobytes() + b"odd"  # what gets grouped before LZ4
 
 
 @pytest.fixture(scope="module")
-def address():
-    with Address().listening() as address:
-        yield address
+def hub():
+    """One for all tests that send nothing another one sends."""
+    with serving() as hub:
+        yield hub
 
 
 @pytest.fixture
-def hub(address, tmp_path):
-    address.hub = Hub(tmp_path / "hub", address.url)
-    return address.hub
+def empty_hub():
+    """One of its own, to count what was sent."""
+    with serving() as hub:
+        yield hub
+
+
+@contextmanager
+def serving(port: int = 0) -> Iterator[LocalHub]:
+    with LocalHub(limit=None, api_limit=None, port=port) as hub:
+        HfApi(endpoint=hub.url, token="hf_local").create_repo("me/tst", repo_type="dataset")
+        yield hub
 
 
 # -- by hand: what a client sends ------------------------------------------------------------------------------
@@ -130,16 +68,24 @@ def ask(url: str, body: bytes | None = None) -> tuple[int, dict, dict]:
         return error.code, json.load(error), dict(error.headers)
 
 
-def cas_url(hub: Hub) -> str:
+def cas_url(hub: LocalHub) -> str:
     return ask(f"{hub.url}/api/datasets/me/tst/xet-write-token/main")[1]["casUrl"]
 
 
-def send_xorb(hub: Hub, name: bytes, xorb: bytes) -> tuple[int, dict]:
-    return ask(f"{cas_url(hub)}/v1/xorbs/default/{as_text(name)}", xorb)[:2]
+def send_xorb(hub: LocalHub, xorb: bytes) -> tuple[int, dict]:
+    return ask(f"{cas_url(hub)}/v1/xorbs/default/{as_text(name_of(xorb))}", xorb)[:2]
 
 
-def send_shard(hub: Hub, shard: bytes) -> tuple[int, dict]:
+def send_shard(hub: LocalHub, shard: bytes) -> tuple[int, dict]:
     return ask(f"{cas_url(hub)}/v1/shards", shard)[:2]
+
+
+def stored(hub: LocalHub, content: bytes) -> bool:
+    """Whether Git LFS, asked to upload this, says there is no need to."""
+    ours = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    batch = {"operation": "upload", "transfers": ["basic"], "objects": [ours]}
+    _, answer, _ = ask(f"{hub.url}/datasets/me/tst.git/info/lfs/objects/batch", json.dumps(batch).encode())
+    return "actions" not in answer["objects"][0]
 
 
 def as_text(value: bytes) -> str:
@@ -148,8 +94,10 @@ def as_text(value: bytes) -> str:
 
 def sha256(data: bytes) -> bytes:
     """A digest as a shard carries it: such that `as_text` gives the usual hexadecimal."""
-    digest = hashlib.sha256(data).digest()
-    return b"".join(digest[i : i + 8][::-1] for i in range(0, 32, 8))
+    return bytes.fromhex(as_text(hashlib.sha256(data).digest()))
+
+
+name_of = sha256  # a xorb's real name is the root of a Merkle tree; any name that is its own will do
 
 
 def chunk(data: bytes, scheme: int = 0) -> bytes:
@@ -160,22 +108,21 @@ def chunk(data: bytes, scheme: int = 0) -> bytes:
 
 
 def shard(*files: tuple[bytes, list[tuple[bytes, int, int]]], flags: int = 0xC0000000) -> bytes:
+    """Files, each by its digest and the runs of chunks that make it up: which xorb, from where, up to where."""
     magic = b"HFRepoMetaData\0" + bytes.fromhex("556967456a7b815783a5bdd95ccdd14aa9")
     records = [magic + struct.pack("<QQ", 2, 0)]
     for digest, terms in files:
         records.append(bytes(32) + struct.pack("<IIQ", flags, len(terms), 0))
-        records += [xorb + struct.pack("<IIII", 0, 0, start, end) for xorb, start, end in terms]
+        records += [name_of(xorb) + struct.pack("<IIII", 0, 0, start, end) for xorb, start, end in terms]
         records += [bytes(48)] * len(terms) if flags & 1 << 31 else []
         records += [digest + bytes(16)] if flags & 1 << 30 else []
     return b"".join(records) + 2 * (b"\xff" * 32 + bytes(16))
 
 
-A, B = bytes(range(32)), bytes(range(32, 64))
-
-
-@pytest.mark.parametrize("kind", ["models", "datasets", "spaces"])
-def test_a_write_token_points_back_at_this_hub(hub, kind):
-    status, body, headers = ask(f"{hub.url}/api/{kind}/me/tst/xet-write-token/refs%2Fpr%2F1?create_pr=1")
+@pytest.mark.parametrize(("repo_type", "sdk"), [("model", None), ("dataset", None), ("space", "static")])
+def test_a_write_token_points_back_at_this_hub(hub, repo_type, sdk):
+    HfApi(endpoint=hub.url, token="hf_local").create_repo("me/any", repo_type=repo_type, space_sdk=sdk)
+    status, body, headers = ask(f"{hub.url}/api/{repo_type}s/me/any/xet-write-token/main?create_pr=1")
     assert status == 200
     assert body["casUrl"].startswith(f"{hub.url}/xet/")
     assert body["exp"] > time.time() + 600
@@ -188,41 +135,42 @@ def test_a_write_token_points_back_at_this_hub(hub, kind):
 
 
 def test_a_file_is_rebuilt_from_runs_of_chunks(hub):
-    assert send_xorb(hub, A, chunk(b"one,") + chunk(b"two,") + chunk(b"three,")) == (200, {"was_inserted": True})
-    assert send_xorb(hub, B, chunk(b"four")) == (200, {"was_inserted": True})
+    a, b = chunk(b"one,") + chunk(b"two,") + chunk(b"three,"), chunk(b"four")
+    assert send_xorb(hub, a) == (200, {"was_inserted": True})
+    assert send_xorb(hub, b) == (200, {"was_inserted": True})
     first, second = b"two,three,four", b"one,two,one,"
-    files = (sha256(first), [(A, 1, 3), (B, 0, 1)]), (sha256(second), [(A, 0, 2), (A, 0, 1)])
+    files = (sha256(first), [(a, 1, 3), (b, 0, 1)]), (sha256(second), [(a, 0, 2), (a, 0, 1)])
     assert send_shard(hub, shard(*files))[0] == 200
-    for content in (first, second):
-        with hub.store.open(hashlib.sha256(content).hexdigest()) as file:
-            assert file.read() == content
+    assert stored(hub, first)
+    assert stored(hub, second)
 
 
 @pytest.mark.parametrize("flags", [0xC0000000, 0x40000000], ids=["with verification", "without"])
 @pytest.mark.parametrize("footer", [b"", b"XETBLOB" + bytes(1000)], ids=["no footer", "footer"])
 @pytest.mark.parametrize("scheme", [0, 1, 2], ids=["stored", "lz4", "grouped lz4"])
 def test_chunks_come_compressed_or_not(hub, scheme, footer, flags):
-    data = FLOATS[:100_003]
-    assert send_xorb(hub, A, chunk(data, scheme) + chunk(b"xyz", scheme) + footer)[0] == 200
-    assert send_shard(hub, shard((sha256(data + b"xyz"), [(A, 0, 2)]), flags=flags))[0] == 200
-    assert hub.store.has(hashlib.sha256(data + b"xyz").hexdigest())
+    parts = repr((scheme, footer, flags)).encode(), FLOATS
+    xorb = b"".join(chunk(part, scheme) for part in parts) + footer
+    assert send_xorb(hub, xorb)[0] == 200
+    assert send_shard(hub, shard((sha256(b"".join(parts)), [(xorb, 0, 2)]), flags=flags))[0] == 200
+    assert stored(hub, b"".join(parts))
 
 
 def test_an_empty_file_has_no_terms(hub):
     assert send_shard(hub, shard((sha256(b""), [])))[0] == 200
-    assert hub.store.size(hashlib.sha256(b"").hexdigest()) == 0
+    assert stored(hub, b"")
 
 
-def test_a_xorb_that_comes_twice_is_kept_once(hub):
-    assert send_xorb(hub, A, chunk(b"good")) == (200, {"was_inserted": True})
-    assert send_xorb(hub, A, chunk(b"evil")) == (200, {"was_inserted": False})
-    assert send_shard(hub, shard((sha256(b"good"), [(A, 0, 1)])))[0] == 200
+def test_a_xorb_that_comes_twice_is_no_error(hub):
+    assert send_xorb(hub, chunk(b"twice")) == (200, {"was_inserted": True})
+    assert send_xorb(hub, chunk(b"twice")) == (200, {"was_inserted": False})
 
 
 @pytest.mark.parametrize(
-    ("xorb", "sentence"),
+    ("end", "sentence"),
     [
         (b"\1" + chunk(b"data")[1:], "no chunk of version 0"),
+        (b"\1" + RANDOM, "no chunk of version 0"),  # and the client, still sending, gets to hear it
         (chunk(b"data")[:-1], "ends in the middle of a chunk"),
         (chunk(b"data")[:5], "ends in the middle of a chunk"),
         (chunk(b"data")[:4] + b"\7" + chunk(b"data")[5:], "scheme unknown here: 7"),
@@ -230,12 +178,17 @@ def test_a_xorb_that_comes_twice_is_kept_once(hub):
         (chunk(b"data")[:5] + b"\5" + chunk(b"data")[6:], "unpacks to 4 bytes; its header says 5"),
     ],
 )
-def test_a_malformed_xorb_is_refused_with_a_sentence(hub, xorb, sentence):
-    status, body = send_xorb(hub, A, chunk(b"good") + xorb)
+def test_a_malformed_xorb_is_refused_with_a_sentence(hub, end, sentence):
+    xorb = chunk(b"good") + end
+    status, body = send_xorb(hub, xorb)
     assert status == 400
     assert sentence in body["error"]
-    status, body = send_shard(hub, shard((sha256(b"good"), [(A, 0, 1)])))
-    assert status == 400, "no chunk of it may be used"
+    status, body = send_shard(hub, shard((sha256(b"good"), [(xorb, 0, 1)])))
+    assert status == 400
+    assert "never uploaded" in body["error"]
+
+
+KNOWN, UNKNOWN = chunk(b"data"), chunk(b"never sent")
 
 
 @pytest.mark.parametrize(
@@ -243,26 +196,27 @@ def test_a_malformed_xorb_is_refused_with_a_sentence(hub, xorb, sentence):
     [
         (b"", "Not a Xet shard"),
         (b"PK" + bytes(1000), "Not a Xet shard"),
-        (shard((sha256(b"data"), [(A, 0, 1)]))[:150], "ends, after 150 bytes"),
-        (shard((sha256(b"data"), [(A, 0, 1)]), flags=0), "no SHA-256"),
-        (shard((sha256(b"data"), [(B, 0, 1)])), f"{as_text(B)} was never uploaded"),
-        (shard((sha256(b"data"), [(A, 0, 2)])), "has 1 chunks"),
-        (shard((sha256(b"data"), [(A, 1, 0)])), "has 1 chunks"),
-        (shard((sha256(b"other"), [(A, 0, 1)])), "hash to"),
+        (shard((sha256(b"data"), [(KNOWN, 0, 1)]))[:150], "ends, after 150 bytes"),
+        (shard((sha256(b"data"), [(KNOWN, 0, 1)]), flags=0), "no SHA-256"),
+        (shard((sha256(b"data"), [(UNKNOWN, 0, 1)])), f"{as_text(name_of(UNKNOWN))} was never uploaded"),
+        (shard((sha256(b"data"), [(KNOWN, 0, 2)])), "has 1 chunks"),
+        (shard((sha256(b"data"), [(KNOWN, 1, 0)])), "has 1 chunks"),
+        (shard((sha256(b"other"), [(KNOWN, 0, 1)])), "hash to"),
     ],
 )
 def test_a_shard_that_makes_no_file_is_refused_with_a_sentence(hub, shard, sentence):
-    send_xorb(hub, A, chunk(b"data"))
+    assert send_xorb(hub, KNOWN)[0] == 200
     status, body = send_shard(hub, shard)
     assert status == 400
     assert sentence in body["error"]
-    assert not hub.store.has(hashlib.sha256(b"data").hexdigest())
+    assert not stored(hub, b"data")
+    assert not stored(hub, b"other")
 
 
 def test_without_lz4_the_refusal_says_what_to_install(hub, monkeypatch):
-    xorb = chunk(b"data", 1)
+    xorb = chunk(b"compressed", 1)
     monkeypatch.setitem(sys.modules, "lz4.frame", None)
-    status, body = send_xorb(hub, A, xorb)
+    status, body = send_xorb(hub, xorb)
     assert status == 501, "clients retry a 500 for minutes"
     assert 'pip install "mat-vis-hub[local]"' in body["error"]
 
@@ -287,7 +241,7 @@ url, folder = sys.argv[1], Path(sys.argv[2])
 paths = [CommitOperationAdd(path.name, path) for path in folder.iterdir()]
 bytes_ = [CommitOperationAdd("bytes/" + path.name, path.read_bytes()) for path in folder.iterdir()]
 HfApi(endpoint=url, token="hf_local").create_commit(
-    "me/tst", paths + bytes_, repo_type="dataset", revision="release/1", commit_message="everything"
+    "me/tst", paths + bytes_, repo_type="dataset", revision="main", commit_message="everything"
 )
 """
 FOLDER = """
@@ -305,7 +259,7 @@ def client(tmp_path):
     environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "0"}
     environment.update(HF_HOME=str(tmp_path / "home"), HF_XET_CACHE=str(tmp_path / "home/xet"))
 
-    def run(script: str, hub: Hub, folder: Path) -> None:
+    def run(script: str, hub: LocalHub, folder: Path) -> None:
         command = [sys.executable, "-c", script, hub.url, str(folder)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
@@ -321,36 +275,55 @@ def folder(tmp_path):
     return folder
 
 
+def content(hub: LocalHub, path: str, revision: str = "main") -> bytes:
+    with urllib.request.urlopen(f"{hub.url}/datasets/me/tst/resolve/{quote(revision, '')}/{path}") as response:
+        return response.read()
+
+
+def xorb_bytes(hub: LocalHub) -> int:
+    return sum(seen.bytes_received for seen in hub.requests if "/v1/xorbs/" in seen.path)
+
+
 @uploads_by_xet
 @pytest.mark.parametrize("script", [COMMIT, FOLDER], ids=["create_commit", "upload_folder"])
-def test_files_of_every_size_and_kind_land_byte_for_byte(hub, client, folder, script):
-    small = {f"{i:03}": RANDOM[i * 1000 : i * 1000 + 20_000] for i in range(200)}
-    files = {"tiny": b"." * 100, "medium": RANDOM[:300_000], "random": RANDOM, "floats": FLOATS, **small}
-    files.update(repetitive=b"repeated" * (30 << 17), again=RANDOM, shifted=b"." + RANDOM[: 5 << 20])
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    client(script, hub, folder)
-    assert {name.rpartition("/")[2] for name in hub.files} == set(files)
-    wrong = [name for name in hub.files if hub.content(name) != files[name.rpartition("/")[2]]]
-    assert not wrong
-    assert hub.xorb_bytes() > len(RANDOM), "through Xet and not through LFS"
+def test_files_of_every_size_and_kind_land_byte_for_byte(empty_hub, client, folder, script):
+    small = {f"{i:03}.bin": RANDOM[i * 1000 : i * 1000 + 20_000] for i in range(200)}
+    files = {"tiny.bin": b"." * 100, "medium.bin": RANDOM[:300_000], "floats.bin": FLOATS, **small}
+    files.update({"random.bin": RANDOM, "again.bin": RANDOM, "repetitive.bin": b"repeated" * (30 << 17)})
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    client(script, empty_hub, folder)
+    paths = {path for commit in empty_hub.commits for path in commit.paths if path.endswith(".bin")}
+    assert {path.rpartition("/")[2] for path in paths} == set(files)
+    assert not [path for path in paths if content(empty_hub, path) != files[path.rpartition("/")[2]]]
+    assert xorb_bytes(empty_hub) > len(RANDOM), "through Xet and not through LFS"
 
 
 @uploads_by_xet
-def test_a_process_that_finds_chunks_in_its_cache_refers_to_xorbs_of_an_earlier_one(hub, client, folder):
-    (folder / "file").write_bytes(RANDOM)
-    client(COMMIT, hub, folder)
-    sent = hub.xorb_bytes()
-    (folder / "file").write_bytes(RANDOM + b"and more")
-    client(COMMIT, hub, folder)
-    assert hub.content("file") == RANDOM + b"and more"
-    assert hub.xorb_bytes() - sent < 1 << 20
+def test_a_process_that_finds_chunks_in_its_cache_refers_to_xorbs_of_an_earlier_one(empty_hub, client, folder):
+    (folder / "file.bin").write_bytes(RANDOM)
+    client(COMMIT, empty_hub, folder)
+    sent = xorb_bytes(empty_hub)
+    (folder / "file.bin").write_bytes(RANDOM + b"and more")
+    client(COMMIT, empty_hub, folder)
+    assert content(empty_hub, "file.bin") == RANDOM + b"and more"
+    assert xorb_bytes(empty_hub) - sent < 1 << 20
 
 
 @uploads_by_xet
-def test_a_hub_started_anew_at_an_old_address_is_sent_everything(address, client, folder, tmp_path):
-    (folder / "file").write_bytes(RANDOM[: 1 << 20])
-    for life in ("before", "after"):
-        address.hub = Hub(tmp_path / life, address.url)
-        client(COMMIT, address.hub, folder)
-        assert address.hub.content("file") == RANDOM[: 1 << 20]
+def test_a_hub_started_anew_at_an_old_address_is_sent_everything(client, folder):
+    (folder / "file.bin").write_bytes(RANDOM[: 1 << 20])
+    with serving() as before:
+        client(COMMIT, before, folder)
+        port = int(before.url.rpartition(":")[2])
+    with serving(port) as after:
+        client(COMMIT, after, folder)
+        assert content(after, "file.bin") == RANDOM[: 1 << 20]
+
+
+@uploads_by_xet
+def test_a_branch_with_a_slash_in_its_name_is_uploaded_to_as_well(empty_hub, client, folder):
+    HfApi(endpoint=empty_hub.url, token="hf_local").create_branch("me/tst", branch="release/1", repo_type="dataset")
+    (folder / "file.bin").write_bytes(RANDOM[: 1 << 20])
+    client(COMMIT.replace('"main"', '"release/1"'), empty_hub, folder)
+    assert content(empty_hub, "file.bin", "release/1") == RANDOM[: 1 << 20]
