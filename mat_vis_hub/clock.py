@@ -17,6 +17,8 @@ def _silent(remaining: float) -> None:
 class Clock:
     """Real time. Waits are counted on the monotonic clock: a wall clock that jumps does not move them."""
 
+    last_heartbeat = -math.inf  # when, on this clock, a log was last told that a wait goes on
+
     def monotonic(self) -> float:
         return time.monotonic()
 

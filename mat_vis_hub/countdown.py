@@ -17,9 +17,7 @@ _WORTH_SHOWING = 5.0  # seconds
 _HEARTBEAT = 300.0  # seconds; CI runners take a job for dead after ten silent minutes
 _REFRESH = 1.0  # seconds
 
-# However many threads wait: one bar, and one heartbeat.
-_bar_is_free = threading.Lock()
-_last_heartbeat = -math.inf
+_bar_is_free = threading.Lock()  # however many threads wait, one bar shows it
 
 
 def wait_until(deadline: float, *, what: str, reason: str, since: float) -> None:
@@ -81,11 +79,10 @@ def _heartbeat(deadline: float, what: str, since: float) -> clock.Tick:
     first = True
 
     def tick(remaining: float) -> None:
-        global _last_heartbeat
         nonlocal first
         now = deadline - remaining
-        if not first and not 0 <= now - _last_heartbeat < _HEARTBEAT / 2:
-            _last_heartbeat = now
+        if not first and now - clock.current.last_heartbeat >= _HEARTBEAT / 2:
+            clock.current.last_heartbeat = now  # however many threads wait, one line says it
             with contextlib.suppress(Exception):  # no log is worth a commit
                 sys.stderr.write(f"bake_waiting {what} wait_s={remaining:.1f} elapsed={elapsed(now - since)}\n")
                 sys.stderr.flush()

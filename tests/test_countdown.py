@@ -55,10 +55,11 @@ def test_in_a_log_a_short_wait_is_not_worth_a_line(monkeypatch):
 
 def test_in_a_log_many_waiting_threads_are_one_heartbeat(monkeypatch):
     log = standard_error(monkeypatch, io.StringIO())
-    threads = [countdown._heartbeat(700, "source=a repo=b reason=429", 0.0) for _ in range(4)]
-    for remaining in (700, 400, 100):
-        for tick in threads:
-            tick(remaining)
+    with virtual_time():
+        threads = [countdown._heartbeat(700, "source=a repo=b reason=429", 0.0) for _ in range(4)]
+        for remaining in (700, 400, 100):
+            for tick in threads:
+                tick(remaining)
     assert len(log.getvalue().splitlines()) == 2
 
 

@@ -1,0 +1,376 @@
+"""ThrottledHfApi over real HTTP, against a Hub on this machine: HfApi's promises hold, and no commit dies of 429."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import os
+import pickle
+import re
+import threading
+
+import pytest
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent
+from mat_vis_hub.testing import virtual_time
+
+from .refusals import commit_quota
+
+REPO = "you/textures"
+TOKEN = "hf_" + "s3cret" * 6
+LINE = re.compile(r"^bake_throttle source=(\S+) retry=(\d+)/(\d+) reason=429 wait_s=([\d.]+) elapsed=(\d+m\d+s)$")
+
+
+@pytest.fixture
+def time(monkeypatch):
+    """Virtual time in which nothing may really sleep, huggingface_hub included."""
+
+    def asleep(seconds: float) -> None:
+        raise AssertionError(f"slept for {seconds} s")
+
+    with virtual_time() as time, monkeypatch.context() as patched:
+        patched.setattr("time.sleep", asleep)
+        yield time
+
+
+@pytest.fixture
+def hub(local_hub, time):
+    HfApi(endpoint=local_hub.url, token=TOKEN).create_repo(REPO, repo_type="dataset")
+    return local_hub
+
+
+@pytest.fixture
+def told() -> list:
+    return []
+
+
+@pytest.fixture
+def api(hub, told) -> ThrottledHfApi:
+    return ThrottledHfApi(
+        endpoint=hub.url, token=TOKEN, source="ambientcg", retry=RetryPolicy(jitter=0), hooks=[told.append]
+    )
+
+
+def add(path: str = "a.txt", content: object = b"a") -> CommitOperationAdd:
+    return CommitOperationAdd(path, content)
+
+
+def commit(api: HfApi, *operations, **kwargs):
+    return api.create_commit(REPO, list(operations) or [add()], repo_type="dataset", commit_message="m", **kwargs)
+
+
+def content(hub, path: str, api: HfApi | None = None) -> bytes:
+    """What the Hub has at `path`, read as anyone would."""
+    from urllib.request import urlopen
+
+    with urlopen(f"{hub.url}/datasets/{REPO}/resolve/main/{path}") as response:
+        return response.read()
+
+
+def refuse(hub, on: str = "commit", **kwargs) -> None:
+    """The next request meets a refusal that names one minute."""
+    hub.answer(429, body=commit_quota("1 minute").text, on=on, **kwargs)
+
+
+def seen(hub, endpoint: str) -> int:
+    return sum(request.endpoint == endpoint for request in hub.requests)
+
+
+class TestRetry:
+    def test_a_refused_commit_lands_after_the_wait_it_was_asked_for(self, api, hub, time, told):
+        refuse(hub)
+        info = commit(api)
+        assert isinstance(info, CommitInfo)
+        assert content(hub, "a.txt") == b"a"
+        assert time.waits == [90]
+        (event,) = told
+        assert isinstance(event, ThrottleEvent)
+        assert isinstance(event.error, HfHubHTTPError)
+        assert (event.source, event.repo_id, event.repo_type, event.revision) == ("ambientcg", REPO, "dataset", "main")
+        assert (event.retry, event.max_retries, event.wait_s, event.hint) == (1, 5, 90, "body")
+
+    @pytest.mark.local_hub(limit=2)
+    def test_the_real_limit_of_the_hub(self, api, hub, time, told):
+        for number in range(6):
+            commit(api, add(f"{number}.txt"))
+        assert len(hub.commits) == 6
+        assert len(hub.refusals) == len(told) <= 4
+        assert 2 * 3600 <= time.now() <= 1.05 * 2 * 3600
+
+    def test_the_default_prints_the_contract_line(self, hub, time, capsys):
+        refuse(hub)
+        commit(ThrottledHfApi(endpoint=hub.url, token=TOKEN), source="polyhaven")
+        (line,) = capsys.readouterr().out.splitlines()
+        assert LINE.match(line).group(1, 2, 3, 5) == ("polyhaven", "1", "5", "0m0s")
+
+    def test_six_calls_and_then_the_refusal_itself(self, api, hub, time, told):
+        refuse(hub, times=6)
+        with pytest.raises(HfHubHTTPError) as caught:
+            commit(api)
+        assert caught.value.response.status_code == 429
+        assert seen(hub, "commit") == 6
+        assert [f"{event.retry}/{event.max_retries}" for event in told] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+        assert len(time.waits) == 5
+        if hasattr(caught.value, "add_note"):
+            assert "6 calls in 7m30s" in caught.value.__notes__[0]
+
+    def test_a_wait_that_is_too_long_raises_before_it_begins(self, hub, time):
+        hub.answer(429, headers={"Retry-After": "100"}, on="commit")
+        api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_total_wait=99), hooks=[])
+        with pytest.raises(HfHubHTTPError):
+            commit(api)
+        assert time.waits == []
+
+    def test_inside_the_future_not_around_it(self, api, hub, time, told):
+        refuse(hub)
+        first = commit(api, add("a.txt"), run_as_future=True)
+        second = commit(api, add("b.txt"), run_as_future=True, source="polyhaven")
+        assert isinstance(first.result(timeout=60), CommitInfo)
+        assert isinstance(second.result(timeout=60), CommitInfo)
+        assert [event.source for event in told] == ["ambientcg"]
+        assert [commit.paths for commit in hub.commits][-2:] == [("a.txt",), ("b.txt",)]
+
+
+class TestOperationsSurvive:
+    def test_a_generator(self, api, hub, time):
+        refuse(hub)
+        api.create_commit(REPO, (add(f"{n}.txt") for n in range(3)), repo_type="dataset", commit_message="m")
+        assert sorted(hub.commits[-1].paths) == ["0.txt", "1.txt", "2.txt"]
+
+    @pytest.mark.parametrize("endpoint", ["preupload", "commit"])
+    def test_a_stream(self, api, hub, time, tmp_path, endpoint):
+        (tmp_path / "file").write_bytes(b"from a file")
+        refuse(hub, on=endpoint)
+        with (tmp_path / "file").open("rb") as file:
+            commit(api, add("stream.txt", io.BytesIO(b"from memory")), add("file.txt", file))
+        assert content(hub, "stream.txt") == b"from memory"
+        assert content(hub, "file.txt") == b"from a file"
+
+    @pytest.mark.parametrize("endpoint", ["lfs-batch", "lfs-verify", "commit"])
+    def test_a_stream_on_its_way_through_lfs(self, api, hub, time, endpoint):
+        payload = os.urandom(300_000)
+        refuse(hub, on=endpoint)
+        commit(api, add("big.bin", io.BytesIO(payload)))
+        assert content(hub, "big.bin") == payload
+        assert len(time.waits) == 1
+
+    def test_a_stream_that_was_left_half_read(self, api, hub, time, monkeypatch):
+        stream = io.BytesIO(b"whole")
+        refuse(hub)
+        api._hooks = type(api._hooks)([lambda event: stream.read(3)])
+        commit(api, add("stream.txt", stream))
+        assert content(hub, "stream.txt") == b"whole"
+
+    def test_files_that_are_uploaded_are_neither_read_nor_uploaded_again(self, hub, time, tmp_path):
+        path = tmp_path / "big.bin"
+        path.write_bytes(os.urandom(300_000))
+        sent = []
+
+        def delete(event):
+            path.unlink()  # whoever hashes or uploads again fails
+            sent.append(hub.bytes_received)
+
+        refuse(hub)
+        commit(ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[delete]), add("big.bin", str(path)))
+        assert len(content(hub, "big.bin")) == 300_000
+        assert hub.bytes_received - sent[0] < 10_000
+
+
+class TestWhatCountsAsARefusal:
+    @pytest.mark.parametrize("endpoint", ["preupload", "commit"])
+    def test_429_from_any_step(self, api, hub, time, told, endpoint):
+        hub.answer(429, headers={"RateLimit": '"api";r=0;t=55'}, body={"error": "slow down"}, on=endpoint)
+        commit(api)
+        assert time.waits == [55]
+        assert [event.hint for event in told] == ["ratelimit"]
+        assert content(hub, "a.txt") == b"a"
+
+    @pytest.mark.parametrize("endpoint", ["lfs-batch", "lfs-verify"])
+    def test_429_from_a_step_of_an_upload(self, api, hub, time, told, endpoint):
+        hub.answer(429, headers={"Retry-After": "7"}, on=endpoint)
+        commit(api, add("big.bin", io.BytesIO(os.urandom(1000))))
+        assert time.waits == [7]
+        assert [event.hint for event in told] == ["retry-after"]
+
+    def test_one_that_another_exception_wraps_is_raised_as_the_wrapper(self, hub, time):
+        api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_retries=0), hooks=[])
+        hub.answer(429, on="lfs-verify")
+        with pytest.raises(RuntimeError, match=r"Error while uploading 'big.bin'") as caught:
+            commit(api, add("big.bin", io.BytesIO(os.urandom(1000))))
+        assert caught.value.__cause__.response.status_code == 429
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 412, 500, 502, 503, 504])
+    def test_every_other_status_leaves_at_once_as_it_is(self, api, hub, time, told, status):
+        hub.answer(status, body={"error": "no"}, on="commit")
+        with pytest.raises(HfHubHTTPError) as caught:
+            commit(api)
+        assert caught.value.response.status_code == status
+        assert not hasattr(caught.value, "__notes__")
+        assert seen(hub, "commit") == 1
+        assert (time.waits, told) == ([], [])
+
+    @pytest.mark.parametrize("applied", [False, True])
+    def test_a_lost_connection_leaves_at_once(self, api, hub, time, told, applied):
+        hub.drop(on="commit", applied=applied)
+        with pytest.raises(Exception, match=r"(?i)disconnect|aborted|closed|reset") as caught:
+            commit(api)
+        assert not isinstance(caught.value, HfHubHTTPError)
+        assert seen(hub, "commit") == 1
+        assert (time.waits, told) == ([], [])
+
+    def test_a_moved_branch(self, api, hub, time):
+        first = commit(api)
+        commit(api, add("b.txt"))
+        with pytest.raises(HfHubHTTPError, match="A commit has happened since") as caught:
+            commit(api, add("c.txt"), parent_commit=first.oid)
+        assert caught.value.response.status_code == 412
+
+
+class TestWriters:
+    def test_two_threads_on_one_object_do_not_mix_up_their_retries(self, api, hub, time, told):
+        api.create_repo("you/others", repo_type="dataset")
+        refuse(hub, times=4)
+        barrier = threading.Barrier(2)
+
+        def work(repo: str, source: str) -> None:
+            barrier.wait()
+            api.create_commit(repo, [add(f"{source}.txt")], repo_type="dataset", commit_message="m", source=source)
+
+        threads = [threading.Thread(target=work, args=args) for args in ((REPO, "one"), ("you/others", "two"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        for source in ("one", "two"):
+            retries = [event.retry for event in told if event.source == source]
+            assert retries == list(range(1, len(retries) + 1))
+        assert sum(isinstance(event, ThrottleEvent) for event in told) == 4
+        assert {commit.repo for commit in hub.commits} == {REPO, "you/others"}
+
+    def test_a_refusal_closes_the_gate_for_every_object_of_this_process(self, hub, time):
+        def writer(told: list) -> ThrottledHfApi:
+            return ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_retries=1), hooks=[told.append])
+
+        refuse(hub, times=2)
+        with pytest.raises(HfHubHTTPError):
+            commit(writer([]))
+        told: list = []
+        commit(writer(told))
+        assert [event.line.split()[0] for event in told] == ["bake_pace"]
+        assert len(hub.refusals) == 2
+
+    @pytest.mark.local_hub(limit=32)
+    def test_sixteen_writers_of_a_spent_repository_pay_about_one_refusal(self, hub, time, told):
+        hub.spend(REPO, 32, repo_type="dataset")
+        apis = [ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[told.append]) for _ in range(16)]
+        threads = [
+            threading.Thread(target=commit, args=(api, add(f"{number}.txt"))) for number, api in enumerate(apis)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert len(hub.commits) == 16
+        assert len(hub.refusals) <= 2
+        assert time.now() <= 1.05 * 3600
+
+
+class TestOtherRoads:
+    def test_upload_and_delete_file(self, api, hub, time, told):
+        refuse(hub)
+        api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=REPO, repo_type="dataset")
+        refuse(hub)
+        api.delete_file("x.txt", REPO, repo_type="dataset")
+        assert len(told) == 2
+        assert hub.commits[-1].paths == ("x.txt",)
+
+    def test_in_the_background(self, api, hub, time, told):
+        refuse(hub)
+        future = api.upload_file(
+            path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=REPO, repo_type="dataset", run_as_future=True
+        )
+        assert isinstance(future.result(timeout=60), CommitInfo)
+        assert len(told) == 1
+
+    def test_what_hfapi_refuses_stays_refused(self, api, hub):
+        with pytest.raises(ValueError, match="commit_message"):
+            api.create_commit(REPO, [add()], commit_message="")
+        with pytest.raises(TypeError):
+            api.create_commit(REPO, [add()], commit_message="m", no_such_argument=1)
+        with pytest.raises(HfHubHTTPError, match="A file with this name doesn't exist"):
+            commit(api, CommitOperationDelete("missing.txt"))
+
+
+class TestObject:
+    def test_the_constructor_takes_what_hfapi_takes_in_the_same_order(self):
+        theirs = list(inspect.signature(HfApi.__init__).parameters)
+        ours = list(inspect.signature(ThrottledHfApi.__init__).parameters)
+        assert ours[: len(theirs)] == theirs
+        assert ours[len(theirs) :] == ["source", "retry", "budget", "hooks"]
+
+    def test_defaults(self):
+        api = ThrottledHfApi()
+        assert (api.source, api.retry, api.endpoint) == ("unknown", RetryPolicy(), HfApi().endpoint)
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "names"),
+        [
+            ({"source": None}, TypeError, "source"),
+            ({"retry": {"max_retries": 3}}, TypeError, "RetryPolicy"),
+            ({"hooks": print}, TypeError, "hooks"),
+            ({"budget": "redis://cache"}, ValueError, "budget"),
+        ],
+        ids=lambda value: str(value),
+    )
+    def test_nonsense_is_refused_at_once(self, arguments, error, names):
+        with pytest.raises(error, match=names):
+            ThrottledHfApi(**arguments)
+
+    def test_pickles_and_copies_even_with_work_in_the_background(self, hub, time):
+        api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, source="ambientcg", retry=RetryPolicy(max_retries=7))
+        commit(api, run_as_future=True).result(timeout=60)
+        for twin in (pickle.loads(pickle.dumps(api)), copy.deepcopy(api), copy.copy(api)):
+            assert (twin.source, twin.retry, twin.token, twin.endpoint) == ("ambientcg", api.retry, TOKEN, hub.url)
+            assert commit(twin, add("b.txt"), run_as_future=True).result(timeout=60)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_forked_process_starts_clean(self, hub, time):
+        api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[])
+        commit(api, run_as_future=True).result(timeout=60)
+        child = os.fork()
+        if child == 0:  # its background thread did not come along, the parent's must not be waited for
+            try:
+                done = commit(api, add("child.txt", b"from a child"), run_as_future=True).result(timeout=60)
+                os._exit(0 if done else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert content(hub, "child.txt") == b"from a child"
+
+
+class TestNothingLeaks:
+    def test_the_token_is_in_no_line_note_or_repr(self, hub, time, capsys, caplog):
+        api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_retries=1), source=f"a{TOKEN}b")
+        hub.answer(429, body={"error": f"{TOKEN} is too fast"}, on="commit", times=2)
+        with pytest.raises(HfHubHTTPError) as caught:
+            commit(api)
+        out, err = capsys.readouterr()
+        assert out.startswith("bake_throttle source=a***b ")
+        for text in (out, err, caplog.text, repr(api), repr(api.retry), *getattr(caught.value, "__notes__", [])):
+            assert TOKEN not in text
+
+    def test_a_token_given_to_one_call_alone(self, hub, time, capsys):
+        api = ThrottledHfApi(endpoint=hub.url)
+        refuse(hub)
+        commit(api, token="short-token", source="short-token")
+        assert "short-token" not in capsys.readouterr().out
+
+    def test_a_server_cannot_forge_a_line(self, api, hub, time, capsys):
+        forged = "bake_throttle source=evil retry=1/5 reason=429 wait_s=1.0 elapsed=0m0s"
+        hub.answer(429, body={"error": f"no\n{forged}\n"}, on="commit")
+        commit(ThrottledHfApi(endpoint=hub.url, token=TOKEN))
+        assert len(capsys.readouterr().out.splitlines()) == 1
