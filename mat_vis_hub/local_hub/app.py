@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from . import xet
 from .errors import HubError
-from .routes import account, commits, discussions, lfs, reading, repos
+from .routes import account, commits, discussions, flag, lfs, reading, repos, revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
-    from starlette.routing import Route
 
     from .state import HubState
 
@@ -24,11 +24,22 @@ def build_app(state: HubState, base_url: Callable[[], str]) -> Starlette:
     routes: list[Route] = []
     for topic in (account, repos, commits, discussions, reading, lfs):
         routes += topic.routes()
-    routes += xet.routes(state.store, base_url)
+    routes += [_guarded(route) if route.name == "xet-token" else route for route in xet.routes(state.store, base_url)]
     app = Starlette(routes=routes, exception_handlers={HubError: _hub_error, 404: _not_served, 405: _not_served})
     app.router.redirect_slashes = False
     app.state.hub = state
     return app
+
+
+def _guarded(route: Route) -> Route:
+    """A write token is for those who may commit."""
+
+    def endpoint(request: Request) -> Response:
+        commits.require_upload_right(request, revision(request), opens_pr=flag(request, "create_pr"))
+        response: Response = route.endpoint(request)
+        return response
+
+    return Route(route.path, endpoint, name=route.name)
 
 
 def _hub_error(request: Request, error: Exception) -> Response:

@@ -94,7 +94,7 @@ class Front:
         headers = dict(scope["headers"])
         client = scope["client"][0] if scope["client"] else ""
         caller = headers.get(b"authorization", b"").decode("latin-1") or client
-        return Visit(scope, endpoint, *repo, caller)
+        return Visit(scope, endpoint, repo[0], repo[1], caller)
 
     def _stamped(self, visit: Visit, send: Send, refused_by: str | None = None) -> Send:
         """`send` with the headers that every answer of the Hub carries; records the answer as it leaves."""
