@@ -1,0 +1,59 @@
+"""What works with huggingface_hub alone, and what says which extra it needs. Passes with and without the extras."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+import mat_vis_hub
+
+BARE = importlib.util.find_spec("starlette") is None
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in mat_vis_hub.__all__:
+        assert name in dir(mat_vis_hub)
+        assert getattr(mat_vis_hub, name).__doc__
+    with pytest.raises(AttributeError, match="no_such_name"):
+        mat_vis_hub.no_such_name  # noqa: B018
+
+
+def test_the_version_is_the_installed_one():
+    from importlib.metadata import version
+
+    assert mat_vis_hub.__version__ == version("mat-vis-hub")
+
+
+def test_testing_comes_with_the_package():
+    assert python("import mat_vis_hub\nwith mat_vis_hub.testing.virtual_time() as time: print(time.now())") == "0.0\n"
+
+
+def test_the_drop_in_loads_no_extra_and_the_package_alone_loads_nothing():
+    code = "import sys, mat_vis_hub; before = 'huggingface_hub' in sys.modules; mat_vis_hub.ThrottledHfApi; "
+    extras = "{'starlette', 'uvicorn', 'lz4', 'numpy', 'PIL', 'skimage'}"
+    assert python(f"{code} print(before, {extras} & set(sys.modules))") == "False set()\n"
+
+
+@pytest.mark.skipif(not BARE, reason="the extra `local` is installed")
+def test_the_local_hub_says_what_to_install():
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "mat-vis-hub\[local\]"'):
+        from mat_vis_hub.local_hub import LocalHub  # noqa: F401
+
+
+@pytest.mark.skipif(not BARE, reason="the extra `local` is installed")
+def test_the_local_hub_s_command_says_what_to_install():
+    done = subprocess.run(
+        [sys.executable, "-m", "mat_vis_hub.local_hub", "--port", "0"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert 'pip install "mat-vis-hub[local]"' in done.stderr.splitlines()[-1]
