@@ -8,3 +8,5 @@ for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FAC
     del os.environ[name]
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mat-vis-hub-tests-")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+pytest_plugins = ["pytester"]
