@@ -266,9 +266,7 @@ class TestWriters:
     def test_sixteen_writers_of_a_spent_repository_pay_about_one_refusal(self, hub, time, told):
         hub.spend(REPO, 32, repo_type="dataset")
         apis = [ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[told.append]) for _ in range(16)]
-        threads = [
-            threading.Thread(target=commit, args=(api, add(f"{number}.txt"))) for number, api in enumerate(apis)
-        ]
+        threads = [threading.Thread(target=commit, args=(api, add(f"{number}.txt"))) for number, api in enumerate(apis)]
         for thread in threads:
             thread.start()
         for thread in threads:
