@@ -56,6 +56,8 @@ class LocalHub:
         multipart_threshold: Large files above this size, in bytes, are uploaded in parts of this size.
 
     Example:
+        >>> from huggingface_hub import HfApi
+        >>> from mat_vis_hub.local_hub import LocalHub
         >>> with LocalHub(limit=8, window=6) as hub:
         ...     api = HfApi(endpoint=hub.url, token="hf_anything")
         ...     repo = api.create_repo("you/scratch").repo_id
@@ -86,15 +88,12 @@ class LocalHub:
             raise ValueError(f"multipart_threshold is {multipart_threshold}; a part has at least one byte.")
         if isinstance(owners, str) or (owners is not None and not owners):
             raise ValueError(f"owners is {owners!r}; it is a tuple of at least one namespace, or None for all.")
-        clock = clock or package_clock.wall
         self._path = None if path is None else Path(path)
-        self._settings: dict[str, Any] = {
-            "commit_limit": Limiter(limit, window, model, clock),
-            "api_limit": Limiter(api_limit, api_window, "fixed", clock),
-            "access": Access(token, owners and tuple(owners)),
-            "clock": clock,
-            "multipart_threshold": multipart_threshold,
-        }
+        self._clock = clock or package_clock.wall
+        self._commit_limit = (limit, window, model, self._clock)
+        self._api_limit = (api_limit, api_window, "fixed", self._clock)
+        self._access = Access(token, owners and tuple(owners))
+        self._multipart_threshold = multipart_threshold
         self._address = (host, port)
         self._running: _Running | None = None
         self._last_state: HubState | None = None
@@ -106,8 +105,15 @@ class LocalHub:
         if self._running:
             raise RuntimeError(f"This local Hub runs already, at {self.url}.")
         store = LfsStore(self._path / "lfs" if self._path else None)
-        repos = Registry(Archive(self._path / "repos") if self._path else None)
-        state = HubState(repos=repos, store=store, **self._settings)
+        state = HubState(
+            repos=Registry(Archive(self._path / "repos") if self._path else None),
+            store=store,
+            commit_limit=Limiter(*self._commit_limit),
+            api_limit=Limiter(*self._api_limit),
+            access=self._access,
+            clock=self._clock,
+            multipart_threshold=self._multipart_threshold,
+        )
         try:
             self._running = _Running(state, *self._address)
         except BaseException:

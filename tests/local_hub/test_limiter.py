@@ -1,0 +1,158 @@
+"""The two limits, in virtual time and over HTTP."""
+
+import pytest
+from huggingface_hub import CommitOperationAdd as Add
+from huggingface_hub import CommitOperationDelete as Delete
+from huggingface_hub.utils import HfHubHTTPError
+
+from .conftest import CLOCK, ndjson
+
+COMMIT = "/api/datasets/you/scratch/commit/main"
+
+
+def fill(commit, count):
+    for number in range(count):
+        commit(Add(f"{CLOCK.now()}/{number}", b"x"))
+
+
+def refused(commit, **options):
+    with pytest.raises(HfHubHTTPError) as caught:
+        commit(Add("one too many", b"x"), **options)
+    assert caught.value.response.status_code == 429
+    return caught.value.response
+
+
+def in_words(response):
+    return response.json()["error"].split("You can retry this action in ")[1].split(".")[0]
+
+
+@pytest.mark.local_hub(limit=3, clock=CLOCK.now)
+def test_a_fixed_window_opens_with_its_first_commit_and_forgets_all_at_once(commit):
+    fill(commit, 1)
+    CLOCK.advance(1800)
+    fill(commit, 2)
+    assert in_words(refused(commit)) == "30 minutes"
+    CLOCK.advance(1799)
+    assert in_words(refused(commit)) == "less than a minute"
+    CLOCK.advance(1)
+    fill(commit, 3)
+    assert in_words(refused(commit)) == "about 1 hour"
+
+
+@pytest.mark.local_hub(limit=3, model="sliding", clock=CLOCK.now)
+def test_a_sliding_window_forgets_each_commit_an_hour_later(commit):
+    fill(commit, 1)
+    CLOCK.advance(1800)
+    fill(commit, 2)
+    assert in_words(refused(commit)) == "30 minutes"
+    CLOCK.advance(1800)
+    fill(commit, 1)
+    assert in_words(refused(commit)) == "30 minutes"
+
+
+@pytest.mark.local_hub(limit=1, window=0.5, clock=CLOCK.now)
+def test_windows_may_be_fractions_of_a_second(commit):
+    fill(commit, 1)
+    CLOCK.advance(0.49)
+    assert "(1 per 0.5 seconds)" in refused(commit).json()["error"]
+    CLOCK.advance(0.01)
+    fill(commit, 1)
+
+
+@pytest.mark.local_hub(limit=2, clock=CLOCK.now)
+def test_only_an_accepted_commit_counts(local_hub, commit, ask):
+    commit(Add("1", b"x"))
+    with pytest.raises(HfHubHTTPError, match="doesn't exist"):
+        commit(Delete("missing"))
+    with pytest.raises(HfHubHTTPError, match="A commit has happened since"):
+        commit(Add("2", b"x"), parent_commit="0" * 40)
+    assert ask("POST", COMMIT, b"nonsense").status == 400
+    commit(Add("2", b"x"))
+    refused(commit)
+    refused(commit)
+    CLOCK.advance(3600)
+    fill(commit, 2)
+    assert [seen.kind for seen in local_hub.refusals] == ["commit", "commit"]
+
+
+@pytest.mark.local_hub(limit=2)
+def test_branches_and_pull_requests_of_a_repository_share_its_limit(api, repo, commit):
+    api.create_branch(branch="v1", **repo)
+    commit(Add("a", b"x"), revision="v1")
+    commit(Add("a", b"x"), create_pr=True)
+    refused(commit)
+    refused(commit, revision="refs/pr/1")
+
+
+@pytest.mark.local_hub(limit=1)
+def test_every_repository_has_its_own(api, commit):
+    commit(Add("a", b"x"))
+    api.create_repo("you/scratch", repo_type="model")
+    commit(Add("a", b"x"), repo_type="model")
+    refused(commit)
+
+
+@pytest.mark.local_hub(limit=5)
+def test_strangers_can_have_spent_it_before(local_hub, commit):
+    local_hub.spend("you/scratch", 4, repo_type="dataset")
+    commit(Add("a", b"x"))
+    refused(commit)
+
+
+@pytest.mark.local_hub(limit=None)
+def test_none_is_no_limit(local_hub, commit):
+    local_hub.spend("you/scratch", 10_000, repo_type="dataset")
+    commit(Add("a", b"x"))
+
+
+@pytest.mark.local_hub(limit=0)
+def test_a_refusal_misleads_with_the_api_buckets_numbers(repo, ask):
+    answer = ask("POST", COMMIT, ndjson())
+    assert answer.status == 429
+    assert answer.headers["RateLimit"] == '"api";r=998;t=300'  # after create_repo and this one
+    assert answer.headers["RateLimit-Policy"] == '"fixed window";"api";q=1000;w=300'
+    assert list(answer.json) == ["error"]
+
+
+# ---- the API bucket --------------------------------------------------------------------------------------
+
+
+@pytest.mark.local_hub(api_limit=3, api_window=300, clock=CLOCK.now)
+def test_the_api_bucket_refuses_with_the_truth(local_hub, ask):
+    left = []
+    for _ in range(3):
+        left.append(ask("GET", "/api/whoami-v2").headers["RateLimit"])
+        CLOCK.advance(10)
+    assert left == ['"api";r=2;t=300', '"api";r=1;t=290', '"api";r=0;t=280']
+    answer = ask("GET", "/api/whoami-v2")
+    assert answer.status == 429
+    assert answer.headers["RateLimit"] == '"api";r=0;t=270'
+    assert "the quota of 3 api requests per 5 minutes period" in answer.json["error"]
+    assert [(seen.kind, seen.endpoint) for seen in local_hub.refusals] == [("api", "whoami")]
+    CLOCK.advance(270)
+    assert ask("GET", "/api/whoami-v2").status == 200
+
+
+@pytest.mark.local_hub(api_limit=1)
+def test_each_token_has_its_own_api_bucket(ask):
+    assert ask("GET", "/api/models", token="hf_a").status == 200
+    assert ask("GET", "/api/models", token="hf_b").status == 200
+    assert ask("GET", "/api/models", token=None).status == 200
+    assert [ask("GET", "/api/models", token=token).status for token in ("hf_a", "hf_b", None)] == [429, 429, 429]
+
+
+@pytest.mark.local_hub(api_limit=2)
+def test_downloads_are_no_api_requests_but_the_lfs_batch_is(repo, ask):
+    batch = {"operation": "upload", "objects": []}
+    assert ask("POST", "/datasets/you/scratch.git/info/lfs/objects/batch", batch).status == 200
+    assert ask("POST", "/datasets/you/scratch.git/info/lfs/objects/batch", batch).status == 429
+    answer = ask("GET", "/datasets/you/scratch/resolve/main/.gitattributes")
+    assert answer.status == 200
+    assert answer.headers["RateLimit"].startswith('"api";r=0;')
+
+
+@pytest.mark.local_hub(api_limit=None)
+def test_without_an_api_limit_no_answer_speaks_of_one(ask):
+    answer = ask("GET", "/api/models")
+    assert answer.headers["RateLimit"] is None
+    assert answer.headers["RateLimit-Policy"] is None
