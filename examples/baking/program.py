@@ -6,10 +6,11 @@ import argparse
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import NoReturn
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import validate_repo_id
 
@@ -121,6 +122,8 @@ def positive(value: str) -> int:
 
 def open_hub(args: argparse.Namespace) -> HfApi:
     """The Hub that every commit of the two programs goes to. The constructor is all that they know of throttling."""
+    # huggingface_hub 0.x reads the URLs of commits by its own endpoint, whatever its HfApi was given.
+    constants.ENDPOINT = args.endpoint or constants.ENDPOINT
     if os.environ.get("MAT_VIS_PLAIN_HFAPI"):  # for `demo.py --plain`, which shows what happens without
         return HfApi(endpoint=args.endpoint)
     return ThrottledHfApi(endpoint=args.endpoint, source=args.source)
@@ -148,8 +151,12 @@ def run(args: argparse.Namespace, work: Callable[[argparse.Namespace], None], *,
 
 def describe(error: BaseException) -> str:
     """An error from the Hub or the network in one line."""
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    said = getattr(error, "server_message", None) or str(error) or type(error).__name__
-    said = " ".join(said.split())
-    start = f"{status} " if status else ""
-    return f"{start}{said[:300]}; {WHAT_TO_DO.get(status, RUN_AGAIN)}"
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        said = f"{status} {error.server_message or error}"
+        what_to_do = WHAT_TO_DO.get(status, RUN_AGAIN)
+    else:
+        while inner := error.__cause__ or error.__context__:  # down to "Connection refused"
+            error = inner
+        said, what_to_do = str(error) or type(error).__name__, RUN_AGAIN
+    return f"{textwrap.shorten(said, 160, placeholder=' ...')}; {what_to_do}"

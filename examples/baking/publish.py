@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_url
+from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
@@ -64,7 +64,7 @@ class Release:
 
     def read(self, path: str, revision: str) -> bytes:
         """One file's content, over HTTP and past huggingface_hub's cache: it is read once and forgotten."""
-        url = hf_hub_url(**self._repo, filename=path, revision=revision, endpoint=self.api.endpoint)
+        url = f"{self.api.endpoint}/datasets/{self._repo['repo_id']}/resolve/{revision}/{path}"
         response = http_backoff("GET", url, headers=build_hf_headers(token=self.api.token))
         hf_raise_for_status(response)
         return response.content
