@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 
+from mat_vis_hub import folder
 from mat_vis_hub.events import Hook, Hooks, without_secrets
 from mat_vis_hub.policy import RetryPolicy
+from mat_vis_hub.surface import surfacing
 from mat_vis_hub.throttle import Target, Throttle
 
 R = TypeVar("R")
@@ -126,6 +128,53 @@ class ThrottledHfApi(HfApi):
             create_commit: Callable[..., Any] = self.create_commit
             return self.run_as_future(create_commit, repo_id, operations, source=source, **kwargs)
         operations = list(operations)
+        commit: Callable[..., CommitInfo] = super().create_commit
+        return self._throttle(repo_id, kwargs, source).run(
+            lambda: commit(repo_id=repo_id, operations=operations, **kwargs),
+            before_retry=_rewinder(operations),
+        )
+
+    def preupload_lfs_files(self, repo_id: str, additions: Iterable[CommitOperationAdd], **kwargs: Any) -> None:
+        """As `HfApi.preupload_lfs_files`; a refusal (429) is waited out as that of a commit is."""
+        upload: Callable[..., None] = super().preupload_lfs_files
+        if surfacing():  # called by create_commit, which waits itself
+            return upload(repo_id=repo_id, additions=additions, **kwargs)
+        additions = list(additions)
+        return self._throttle(repo_id, kwargs, self.source, commits=False).run(
+            lambda: upload(repo_id=repo_id, additions=additions, **kwargs), before_retry=_rewinder(additions)
+        )
+
+    def upload_folder(self, **kwargs: Any) -> CommitInfo | Future[CommitInfo]:  # type: ignore[override]
+        """
+        As `HfApi.upload_folder`, with every commit through `create_commit`, and in as few commits or fewer.
+
+        Args:
+            kwargs:
+                The arguments of the installed
+                [`HfApi.upload_folder`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.upload_folder).
+
+        Returns:
+            `CommitInfo` of the last commit, or a `Future` of it with `run_as_future=True`. Call it again to resume:
+            what is committed is skipped.
+
+        Example:
+        ```python
+        >>> from mat_vis_hub import ThrottledHfApi
+        >>> ThrottledHfApi().upload_folder(  # doctest: +SKIP
+        ...     repo_id="you/textures", folder_path="textures", repo_type="dataset"
+        ... )
+
+        ```
+        """
+        if not folder.bypasses_create_commit():
+            plain: Callable[..., CommitInfo | Future[CommitInfo]] = super().upload_folder
+            return plain(**kwargs)
+        if kwargs.pop("run_as_future", False):
+            return self.run_as_future(folder.upload_folder, self, **kwargs)
+        return folder.upload_folder(self, **kwargs)
+
+    def _throttle(self, repo_id: str, kwargs: Mapping[str, Any], source: str, *, commits: bool = True) -> Throttle:
+        """The loop for one call with these arguments. What may be said of it aloud holds no token."""
         secrets = (self.token, kwargs.get("token"))
         target = Target(
             endpoint=self.endpoint,
@@ -134,11 +183,7 @@ class ThrottledHfApi(HfApi):
             revision=without_secrets(str(kwargs.get("revision") or "main"), secrets),
             source=without_secrets(source, secrets),
         )
-        commit: Callable[..., CommitInfo] = super().create_commit
-        return Throttle(target, self.retry, self._hooks).run(
-            lambda: commit(repo_id=repo_id, operations=operations, **kwargs),
-            before_retry=_rewinder(operations),
-        )
+        return Throttle(target, self.retry, self._hooks, commits=commits)
 
     def run_as_future(self, fn: Callable[..., R], *args: Any, **kwargs: Any) -> Future[R]:
         """As `HfApi.run_as_future`: in the background, one after another. Works in a forked process as well."""

@@ -18,6 +18,11 @@ from huggingface_hub.utils import get_session, hf_raise_for_status
 _active: ContextVar[bool] = ContextVar("mat_vis_hub_surface_refusals", default=False)
 
 
+def surfacing() -> bool:
+    """Whether this thread is within [`refusals_surface`], that is, on its way to a commit of ours."""
+    return _active.get()
+
+
 @contextmanager
 def refusals_surface() -> Iterator[None]:
     """Within this context, in this thread, a 429 raises `HfHubHTTPError` as soon as it arrives."""

@@ -29,13 +29,21 @@ class Target:
 
 
 class Throttle:
-    """One commit on its way to `target`, over as many calls as it takes."""
+    """
+    One commit on its way to `target`, over as many calls as it takes.
 
-    def __init__(self, target: Target, policy: RetryPolicy, hooks: Hooks) -> None:
+    Args:
+        target (`Target`): Where it goes.
+        policy (`RetryPolicy`): How long to wait, and when to give up.
+        hooks (`Hooks`): Whom to tell.
+        commits (`bool`): Whether the call commits, and so goes through the repository's gate with all that do.
+    """
+
+    def __init__(self, target: Target, policy: RetryPolicy, hooks: Hooks, *, commits: bool = True) -> None:
         self._target = target
         self._policy = policy
         self._hooks = hooks
-        self._gate = gate.current.of(target.endpoint, target.repo_type, target.repo_id)
+        self._gate = gate.current.of(target.endpoint, target.repo_type, target.repo_id) if commits else gate.Gate()
         self._began = clock.monotonic()
         self._waited = 0.0
         self._retry = 0
