@@ -135,7 +135,7 @@ def serve(window: int) -> int:
         closed.start()
         told = 0
         while closed.is_alive():
-            closed.join(0.05)
+            closed.join(0.02)
             for refusal in hub.refusals[told:]:
                 told += 1
                 print(f"hub_refused status=429 limit={refusal.kind} repo={refusal.repo} refusals={told}", flush=True)

@@ -1,6 +1,67 @@
 """The examples are programs, not a package: put their folder on the path, as Python does for a script."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+from huggingface_hub import HfApi
+
+from mat_vis_hub.testing import virtual_time
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+
+REPO, RELEASE = "me/mat-vis-tst", "v2026.04.2"
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: list[str]
+    err: str
+
+    def lines(self, event):
+        """The printed lines of one kind, as dictionaries."""
+        return [dict(pair.split("=") for pair in line.split()[1:]) for line in self.out if line.startswith(f"{event} ")]
+
+
+@pytest.fixture
+def time():
+    """No wait is real, and the local Hub's windows pass as fast as the waits do."""
+    with virtual_time() as time:
+        yield time
+
+
+@pytest.fixture
+def program(capsys, monkeypatch):
+    """Run one of the two programs in this process: `program(bake, "--source", "ambientcg", ...)`."""
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+
+    def run(module, *arguments):
+        capsys.readouterr()
+        defaults = {"--repo": REPO, "--release": RELEASE, "--source": "ambientcg"}
+        given = [*arguments]
+        for name, value in defaults.items():
+            if name not in given:
+                given += [name, value]
+        try:
+            code = module.main(given)
+        except SystemExit as error:
+            code = error.code
+        out, err = capsys.readouterr()
+        return Outcome(code, out.splitlines(), err)
+
+    return run
+
+
+@pytest.fixture
+def tree(local_hub):
+    """A release's files and their contents' hashes: `tree("v2026.04.2")`."""
+
+    def read(release=RELEASE):
+        entries = HfApi(endpoint=local_hub.url).list_repo_tree(
+            REPO, repo_type="dataset", revision=release, recursive=True
+        )
+        return {entry.path: entry.blob_id for entry in entries if hasattr(entry, "blob_id")}
+
+    return read

@@ -1,0 +1,113 @@
+"""The arguments that bake and derive share, and how a run fails."""
+
+import re
+
+import pytest
+
+pytest.importorskip("skimage", reason="the examples compute textures with scikit-image")
+
+import bake
+import derive
+
+TIERS = {bake: ("--tier", "256"), derive: ("--from-tier", "256", "--tier", "128")}
+both = pytest.mark.parametrize("module", [bake, derive], ids=["bake", "derive"])
+
+
+@both
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--repo", "me/mat-vis"], "me/mat-vis is not named like a scratch repository .*--allow-prod"),
+        (["--repo", "mat-vis-tst"], "'mat-vis-tst' has no owner; expected OWNER/NAME"),
+        (["--repo", "me/mat vis-tst"], "Repo id must"),
+        (["--release", "v1/../../x"], "'v1/../../x' may hold letters"),
+        (["--source", "am bient"], "'am bient' may hold letters"),
+        (["--tier", "257"], "no tier '257'; the tiers are 8k, "),
+        (["--limit", "0"], "'0' is not a positive number"),
+        (["--batch-size", "many"], "'many' is not a positive number"),
+        (["--speed", "11"], "unrecognized arguments: --speed 11"),
+    ],
+)
+def test_bad_arguments_cost_one_line_and_exit_code_2(program, module, arguments, message):
+    outcome = program(module, *TIERS[module], *arguments)
+    assert outcome.code == 2
+    assert outcome.out == []
+    assert re.fullmatch(rf"[^\n]*{message}[^\n]*\n", outcome.err)
+
+
+@both
+def test_help_tells_what_it_is_for(program, module):
+    outcome = program(module, "--help")
+    assert outcome.code == 0
+    text = "\n".join(outcome.out)
+    assert module.__doc__.splitlines()[0] in text
+    for option in (
+        "--repo",
+        "--release",
+        "--source",
+        "--tier",
+        "--limit",
+        "--batch-size",
+        "--endpoint",
+        "--allow-prod",
+    ):
+        assert option in text
+
+
+def test_a_repository_that_is_no_scratch_one_takes_a_flag(program, local_hub):
+    arguments = ("--repo", "me/mat-vis", "--tier", "128", "--limit", "1")
+    assert program(bake, *arguments).code == 2
+    assert local_hub.commits == []
+    assert program(bake, *arguments, "--allow-prod").code == 0
+    assert {commit.repo for commit in local_hub.commits} == {"me/mat-vis"}
+
+
+@pytest.mark.local_hub(token="hf_right")
+def test_a_wrong_token_is_one_line_that_says_what_to_do(program, local_hub):
+    outcome = program(bake, "--tier", "128", "--limit", "1")
+    assert outcome.code == 1
+    assert re.fullmatch(
+        rf"[^\n]*: me/mat-vis-tst at {local_hub.url}: 401 [^\n]*; set HF_TOKEN to [^\n]*\n", outcome.err
+    )
+
+
+@pytest.mark.local_hub(owners=("someone-else",))
+def test_another_owners_repository_is_one_line_too(program, local_hub):
+    outcome = program(bake, "--tier", "128", "--limit", "1")
+    assert outcome.code == 1
+    assert re.fullmatch(r"[^\n]*: 403 [^\n]*; set HF_TOKEN to [^\n]*\n", outcome.err)
+
+
+def test_nobody_at_the_endpoint_is_one_line_too(program, local_hub):
+    url = local_hub.url
+    local_hub.stop()
+    outcome = program(bake, "--tier", "128", "--limit", "1", "--endpoint", url)
+    assert outcome.code == 1
+    assert re.fullmatch(rf"[^\n]*: me/mat-vis-tst at {url}: [^\n]*refused[^\n]*\n", outcome.err)
+
+
+def test_a_hub_that_never_takes_a_commit_is_one_line_after_all_retries(program, local_hub, time):
+    local_hub.answer(429, body={"error": "You have exceeded the rate limit."}, on="commit", times=6)
+    outcome = program(bake, "--tier", "128", "--limit", "1")
+    assert outcome.code == 1
+    assert len(outcome.lines("bake_throttle")) == len(time.waits) == 5
+    assert re.search(
+        r": 429 You have exceeded the rate limit\.; the Hub takes no more commits .* resumes\n$", outcome.err
+    )
+
+
+def test_ctrl_c_is_no_traceback(program, local_hub, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("baking.photographs.render", interrupt)
+    outcome = program(bake, "--tier", "128", "--limit", "1")
+    assert outcome.code == 130
+    assert outcome.err.endswith("interrupted; run the same command again, it resumes\n")
+
+
+@pytest.mark.local_hub(limit=None)
+def test_plain_hfapi_does_the_same_work_where_nothing_is_refused(program, local_hub, monkeypatch):
+    monkeypatch.setenv("MAT_VIS_PLAIN_HFAPI", "1")
+    assert program(bake, "--tier", "256", "--limit", "2").code == 0
+    assert program(derive, *TIERS[derive]).code == 0
