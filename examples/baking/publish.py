@@ -18,6 +18,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
 from .layout import MANIFEST, Material, Tier, merge_catalog, merge_manifest, to_json
@@ -55,7 +56,7 @@ class Release:
             **self._repo, path_in_repo=folder, recursive=True, revision=revision or self.name
         )
         try:
-            return {entry.path for entry in tree}
+            return {entry.path for entry in tree if isinstance(entry, RepoFile)}
         except EntryNotFoundError:
             return set()
 

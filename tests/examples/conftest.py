@@ -1,6 +1,7 @@
 """The examples are programs, not a package: put their folder on the path, as Python does for a script."""
 
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def program(capsys, monkeypatch):
         return Outcome(code, out.splitlines(), err)
 
     return run
+
+
+@pytest.fixture
+def read(local_hub):
+    """One file of the release, as anyone gets it: by its URL."""
+
+    def read(path):
+        with urllib.request.urlopen(f"{local_hub.url}/datasets/{REPO}/resolve/{RELEASE}/{path}") as response:
+            return response.read()
+
+    return read
 
 
 @pytest.fixture

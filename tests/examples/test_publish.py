@@ -84,7 +84,8 @@ def test_a_material_without_all_its_channels_is_committed_again(local_hub, relea
     release.api.delete_file("ambientcg/256/m3/normal.png", REPO, repo_type="dataset", revision=RELEASE)
     before = len(made(local_hub))
     run(release)
-    assert made(local_hub)[before:] == [set(TIER.paths(MATERIALS[3]))]
+    [commit] = made(local_hub)[before:]
+    assert "ambientcg/256/m3/normal.png" in commit <= set(TIER.paths(MATERIALS[3]))
 
 
 def test_a_batch_is_rendered_only_when_the_one_before_it_is_committed(local_hub, release):
@@ -108,8 +109,9 @@ def test_two_writers_of_a_new_repository_may_create_it_at_once(local_hub, releas
 def test_refused_commits_are_waited_out(local_hub, release, time, capsys):
     run(release)
     assert len(made(local_hub)) == 5
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()].count("bake_throttle") == 2
-    assert sum(time.waits) >= 2 * 3600 - 1
+    throttled = [line for line in capsys.readouterr().out.splitlines() if line.startswith("bake_throttle ")]
+    assert len(throttled) == len(local_hub.refusals)
+    assert sum(time.waits) >= 2 * 3600  # five commits at two an hour: two windows have to pass
 
 
 COMMITS = 5
@@ -168,7 +170,7 @@ def test_as_many_conflicts_as_are_allowed_are_survived(local_hub, release):
 def test_a_manifest_that_cannot_be_read_is_an_error_and_not_an_empty_one(local_hub, release):
     """Taking it for empty would delete every other source's entry."""
     run(release)
-    local_hub.answer(403, body={"error": "no"}, on="resolve", times=2)
+    local_hub.answer(403, body={"error": "no"}, on="resolve")
     with pytest.raises(HfHubHTTPError):
         run(release, tier=Tier("polyhaven", "1k"))
     assert json.loads(release.read(MANIFEST, release.head()))["sources"].keys() == {"ambientcg"}
