@@ -79,7 +79,39 @@ class PaceEvent:
         )
 
 
-Event: TypeAlias = ThrottleEvent | PaceEvent
+@dataclass(frozen=True)
+class ConflictEvent:
+    """
+    A transaction's commit was refused with 412, because another one came first; it will be built afresh.
+
+    Args:
+        source, repo_id, repo_type, revision (`str`): As in [`ThrottleEvent`].
+        retry (`int`): The retry that follows; the first is 1.
+        max_retries (`int`): The retries that the transaction allows.
+        wait_s (`float`): Seconds until that retry.
+        elapsed_s (`float`): Seconds since this transaction began.
+        error (`Exception`): The refusal, as huggingface_hub raised it.
+    """
+
+    source: str
+    repo_id: str
+    repo_type: str
+    revision: str
+    retry: int
+    max_retries: int
+    wait_s: float
+    elapsed_s: float
+    error: Exception
+
+    @property
+    def line(self) -> str:
+        return (
+            f"bake_conflict source={_field(self.source)} repo={_field(self.repo_id)} "
+            f"retry={self.retry}/{self.max_retries} reason=412 elapsed={elapsed(self.elapsed_s)}"
+        )
+
+
+Event: TypeAlias = ThrottleEvent | PaceEvent | ConflictEvent
 Hook: TypeAlias = Callable[[Event], object]
 
 

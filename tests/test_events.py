@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mat_vis_hub import PaceEvent, ThrottleEvent, log_event, print_line
-from mat_vis_hub.events import Hooks, elapsed, without_secrets
+from mat_vis_hub.events import ConflictEvent, Hooks, elapsed, without_secrets
 
 CONTRACT = re.compile(r"^bake_throttle source=(\S+) retry=(\d+)/(\d+) reason=429 wait_s=([\d.]+) elapsed=(\d+m\d+s)$")
 TOKEN = "hf_" + "a" * 34
@@ -37,6 +37,12 @@ def pace(**changes) -> PaceEvent:
     return PaceEvent(**{**values, "reason": "gate", "wait_s": 12.34, "elapsed_s": 0.0, **changes})
 
 
+def conflict(**changes) -> ConflictEvent:
+    values = {"source": "ambientcg", "repo_id": "you/textures", "repo_type": "dataset", "revision": "main"}
+    values |= {"retry": 1, "max_retries": 6, "wait_s": 0.31, "elapsed_s": 3.2, "error": RuntimeError("moved")}
+    return ConflictEvent(**{**values, **changes})
+
+
 class TestLine:
     def test_throttle(self):
         assert throttle().line == "bake_throttle source=ambientcg retry=1/5 reason=429 wait_s=2670.0 elapsed=12m5s"
@@ -44,6 +50,10 @@ class TestLine:
 
     def test_pace(self):
         assert pace().line == "bake_pace source=ambientcg repo=you/textures reason=gate wait_s=12.3 elapsed=0m0s"
+
+    def test_conflict(self):
+        line = "bake_conflict source=ambientcg repo=you/textures retry=1/6 reason=412 elapsed=0m3s"
+        assert conflict().line == line
 
     @pytest.mark.parametrize(
         ("seconds", "words"), [(0, "0m0s"), (59.999, "0m59s"), (725, "12m5s"), (4500, "75m0s"), (-1, "0m0s")]
@@ -69,7 +79,8 @@ class TestLine:
         ids=ascii,
     )
     def test_no_source_can_forge_a_line_or_show_a_token(self, source):
-        for line in (throttle(source=source).line, pace(source=source, repo_id=source).line):
+        lines = [event(source=source, repo_id=source).line for event in (throttle, pace, conflict)]
+        for line in lines:
             assert len(line.splitlines()) == 1
             assert len(line) < 600
             assert line.isprintable()
