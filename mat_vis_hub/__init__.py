@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mat_vis_hub import testing
     from mat_vis_hub.api import ThrottledHfApi
-    from mat_vis_hub.events import Event, PaceEvent, ThrottleEvent, log_event, print_line
+    from mat_vis_hub.events import Event, PaceEvent, RecoveredEvent, ThrottleEvent, log_event, print_line
     from mat_vis_hub.policy import RetryPolicy
     from mat_vis_hub.retry_after import RetryAfter, parse_retry_after
 
@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Event",
     "PaceEvent",
+    "RecoveredEvent",
     "RetryAfter",
     "RetryPolicy",
     "ThrottleEvent",
@@ -29,6 +30,7 @@ _MODULES = {
     "ThrottledHfApi": "api",
     "Event": "events",
     "PaceEvent": "events",
+    "RecoveredEvent": "events",
     "ThrottleEvent": "events",
     "log_event": "events",
     "print_line": "events",

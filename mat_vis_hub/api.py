@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
@@ -12,6 +13,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 from mat_vis_hub import folder
 from mat_vis_hub.events import Hook, Hooks, without_secrets
 from mat_vis_hub.policy import RetryPolicy
+from mat_vis_hub.recovery import Recovery
 from mat_vis_hub.surface import surfacing
 from mat_vis_hub.throttle import Target, Throttle
 
@@ -128,11 +130,14 @@ class ThrottledHfApi(HfApi):
             create_commit: Callable[..., Any] = self.create_commit
             return self.run_as_future(create_commit, repo_id, operations, source=source, **kwargs)
         operations = list(operations)
-        commit: Callable[..., CommitInfo] = super().create_commit
-        return self._throttle(repo_id, kwargs, source).run(
-            lambda: commit(repo_id=repo_id, operations=operations, **kwargs),
-            before_retry=_rewinder(operations),
-        )
+        rewind = _rewinder(operations)
+        plain: Callable[..., CommitInfo] = super().create_commit
+        send = partial(plain, repo_id=repo_id, operations=operations)
+        throttle = self._throttle(repo_id, kwargs, source)
+        if self.retry.recover:
+            recovery = Recovery(self, repo_id, kwargs, self.retry, throttle.tell_recovered)
+            return throttle.run(lambda: recovery.commit(send, before_retry=rewind), before_retry=rewind)
+        return throttle.run(lambda: send(**kwargs), before_retry=rewind)
 
     def preupload_lfs_files(self, repo_id: str, additions: Iterable[CommitOperationAdd], **kwargs: Any) -> None:
         """As `HfApi.preupload_lfs_files`; a refusal (429) is waited out as that of a commit is."""

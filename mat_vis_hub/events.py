@@ -111,7 +111,28 @@ class ConflictEvent:
         )
 
 
-Event: TypeAlias = ThrottleEvent | PaceEvent | ConflictEvent
+@dataclass(frozen=True)
+class RecoveredEvent:
+    """
+    A commit had landed although its response was lost.
+
+    Args:
+        source, repo_id, repo_type, revision (`str`): As in [`ThrottleEvent`].
+        oid (`str`): The commit.
+    """
+
+    source: str
+    repo_id: str
+    repo_type: str
+    revision: str
+    oid: str
+
+    @property
+    def line(self) -> str:
+        return f"bake_recovered source={_field(self.source)} repo={_field(self.repo_id)} oid={_field(self.oid)}"
+
+
+Event: TypeAlias = ThrottleEvent | PaceEvent | ConflictEvent | RecoveredEvent
 Hook: TypeAlias = Callable[[Event], object]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from mat_vis_hub import clock, countdown, gate
-from mat_vis_hub.events import Hooks, PaceEvent, ThrottleEvent, elapsed
+from mat_vis_hub.events import Hooks, PaceEvent, RecoveredEvent, ThrottleEvent, elapsed
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.retry_after import read_refusal
 from mat_vis_hub.surface import refusals_surface
@@ -26,6 +26,16 @@ class Target:
     repo_id: str
     revision: str
     source: str
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What every event says of it."""
+        return {
+            "source": self.source,
+            "repo_id": self.repo_id,
+            "repo_type": self.repo_type,
+            "revision": self.revision,
+        }
 
 
 class Throttle:
@@ -93,10 +103,7 @@ class Throttle:
         self._told_until = reopens_at
         self._hooks.tell(
             ThrottleEvent(
-                source=self._target.source,
-                repo_id=self._target.repo_id,
-                repo_type=self._target.repo_type,
-                revision=self._target.revision,
+                **self._target.names,
                 retry=self._retry,
                 max_retries=self._policy.max_retries,
                 wait_s=wait,
@@ -112,8 +119,8 @@ class Throttle:
         if hasattr(refused, "add_note"):  # Python 3.11+
             refused.add_note(
                 f"mat_vis_hub gave up on the {self._target.repo_type} repository {self._target.repo_id} after {calls}"
-                f" in {elapsed(clock.monotonic() - self._began)}: {why}. This commit has not landed. Send it again"
-                " later, put more files into each commit, or allow more with ThrottledHfApi(retry=RetryPolicy(...))."
+                f" in {elapsed(clock.monotonic() - self._began)}: {why}. Send the commit again later,"
+                " put more files into each, or allow more with ThrottledHfApi(retry=RetryPolicy(...))."
             )
         raise refused
 
@@ -140,15 +147,16 @@ class Throttle:
     def _tell_pace(self, wait: float) -> None:
         self._hooks.tell(
             PaceEvent(
-                source=self._target.source,
-                repo_id=self._target.repo_id,
-                repo_type=self._target.repo_type,
-                revision=self._target.revision,
+                **self._target.names,
                 reason="gate",
                 wait_s=wait,
                 elapsed_s=clock.monotonic() - self._began,
             )
         )
+
+    def tell_recovered(self, oid: str) -> None:
+        """Tell that the commit had landed although its response was lost."""
+        self._hooks.tell(RecoveredEvent(**self._target.names, oid=oid))
 
 
 def refused_response(error: BaseException | None) -> Any | None:
