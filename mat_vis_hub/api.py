@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from contextlib import contextmanager
+from copy import copy
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
@@ -189,6 +191,50 @@ class ThrottledHfApi(HfApi):
             source=without_secrets(source, secrets),
         )
         return Throttle(target, self.retry, self._hooks, commits=commits)
+
+    @contextmanager
+    def everywhere(self) -> Iterator[None]:
+        """
+        Throttle every `HfApi` of this process, also those that other libraries make for themselves.
+
+        Within this context `HfFileSystem`, `ModelCard.push_to_hub`, `datasets`' and `transformers`' `push_to_hub` and
+        all that commits through an `HfApi` waits as this object does: its policy, its hooks, its `source`. Endpoint,
+        token and headers stay those of whoever calls. It holds for all threads.
+
+        Example:
+        ```python
+        >>> from huggingface_hub import HfFileSystem
+        >>> from mat_vis_hub import ThrottledHfApi
+        >>> with ThrottledHfApi(source="notebook").everywhere():  # doctest: +SKIP
+        ...     HfFileSystem().put_file("brick.png", "datasets/you/textures/brick.png")
+
+        ```
+        """
+        plain = {name: getattr(HfApi, name) for name in ("create_commit", "preupload_lfs_files", "upload_folder")}
+        for name, method in plain.items():
+            setattr(HfApi, name, self._stand_in(name, method))
+        try:
+            yield
+        finally:
+            for name, method in plain.items():
+                setattr(HfApi, name, method)
+
+    def _stand_in(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """What `HfApi`'s method of this name does meanwhile: the same for a throttled object, and ours for others."""
+
+        @wraps(plain)
+        def method(api: HfApi, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(api, ThrottledHfApi):
+                return plain(api, *args, **kwargs)
+            twin = copy(self)
+            for attribute in ("endpoint", "token", "library_name", "library_version", "user_agent", "headers"):
+                setattr(twin, attribute, getattr(api, attribute))
+            ours: Callable[..., Any] = getattr(twin, name)
+            if kwargs.pop("run_as_future", False):
+                return api.run_as_future(ours, *args, **kwargs)
+            return ours(*args, **kwargs)
+
+        return method
 
     def run_as_future(self, fn: Callable[..., R], *args: Any, **kwargs: Any) -> Future[R]:
         """As `HfApi.run_as_future`: in the background, one after another. Works in a forked process as well."""

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from mat_vis_hub import PaceEvent, ThrottleEvent, log_event, print_line
+from mat_vis_hub import PaceEvent, RecoveredEvent, ThrottleEvent, log_event, print_line
 from mat_vis_hub.events import ConflictEvent, Hooks, elapsed, without_secrets
 
 CONTRACT = re.compile(r"^bake_throttle source=(\S+) retry=(\d+)/(\d+) reason=429 wait_s=([\d.]+) elapsed=(\d+m\d+s)$")
@@ -54,6 +54,10 @@ class TestLine:
     def test_conflict(self):
         line = "bake_conflict source=ambientcg repo=you/textures retry=1/6 reason=412 elapsed=0m3s"
         assert conflict().line == line
+
+    def test_recovered(self):
+        event = RecoveredEvent("ambientcg", "you/textures", "dataset", "main", "0" * 40)
+        assert event.line == f"bake_recovered source=ambientcg repo=you/textures oid={'0' * 40}"
 
     @pytest.mark.parametrize(
         ("seconds", "words"), [(0, "0m0s"), (59.999, "0m59s"), (725, "12m5s"), (4500, "75m0s"), (-1, "0m0s")]
