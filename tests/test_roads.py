@@ -117,7 +117,7 @@ ROADS = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:.*upload_large_folder:FutureWarning")
+@pytest.mark.filterwarnings("ignore:(?s).*upload_large_folder:FutureWarning")
 @pytest.mark.parametrize("road", ROADS, ids=lambda road: road.__name__)
 def test_a_refusal_on_this_road_is_waited_out_and_told(road, api, local_hub, told, path):
     road(api, path)
