@@ -57,11 +57,12 @@ class Process:
 
     def _read(self) -> None:
         assert self._process.stdout
-        for line in self._process.stdout:
-            print(f"{self.name:>21} | {line}", end="", flush=True)
-            with self._changed:
-                self.lines.append(line.strip())
-                self._changed.notify_all()
+        with self._process.stdout as lines:
+            for line in lines:
+                print(f"{self.name:>21} | {line}", end="", flush=True)
+                with self._changed:
+                    self.lines.append(line.strip())
+                    self._changed.notify_all()
 
     def wait_for_line(self, start: str) -> str:
         """The first line that begins with `start`, or "" if there was none."""
@@ -91,6 +92,10 @@ class Process:
             self._process.wait()
 
     @property
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    @property
     def waits(self) -> list[float]:
         """The waits it announced, in seconds."""
         return [float(wait) for line in self.lines for wait in re.findall(r"^bake_throttle .* wait_s=([\d.]+)", line)]
@@ -107,6 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.hub:
         return serve(args.window)
     started = time.monotonic()
+    os.environ.update(NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")  # nothing here leaves this machine
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "HF_HOME": home, "HF_TOKEN": "hf_demo", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         hub = Process("hub", [__file__, "--hub", "--window", str(args.window)], env)
@@ -115,7 +121,13 @@ def main(argv: list[str] | None = None) -> int:
             return hub.finish() or 1
         env["HF_ENDPOINT"] = url
         writers = run_writers({**env, "MAT_VIS_PLAIN_HFAPI": "1"} if args.plain else env)
-        verdict = deaths(writers) if args.plain else verify(url, Path(home))
+        failed = [writer.name for writer in writers.values() if writer.exit_code != 0]
+        if args.plain:
+            verdict = deaths(writers)
+        elif failed:
+            verdict = Verdict(False, f"Failed: {', '.join(failed)}.")
+        else:
+            verdict = verify(url, Path(home))
         hub.finish()
     table(writers, json.loads(hub.lines[-1].partition(" ")[2]))
     print(f"\n{verdict.text} {time.monotonic() - started:.0f} seconds in all.")

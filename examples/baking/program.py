@@ -61,7 +61,7 @@ def make_parser(doc: str) -> Parser:
         help="the release, a branch, as in v2026.04.2",
     )
     parser.add_argument("--source", required=True, type=name, help="where the textures come from, as in ambientcg")
-    parser.add_argument("--limit", type=positive, metavar="N", help="publish the first N materials only")
+    parser.add_argument("--limit", type=positive, metavar="N", help="let the first N materials be the tier")
     parser.add_argument(
         "--batch-size",
         type=positive,

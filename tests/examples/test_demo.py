@@ -1,7 +1,6 @@
 """The demo: the whole of it once, in a hurry, and its death with plain HfApi."""
 
 import re
-import subprocess
 import sys
 
 import pytest
@@ -13,9 +12,21 @@ import bake
 import demo
 
 
-def run(*arguments):
-    command = [sys.executable, demo.__file__, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+@pytest.fixture
+def run(capfd, monkeypatch):
+    """Run the demo with as many commits as it has, but with small ones; return its exit code and what it printed."""
+    monkeypatch.setattr(demo, "BATCH", 1)
+    monkeypatch.setattr(demo, "MATERIALS", {tier: count // 10 for tier, count in demo.MATERIALS.items()})
+    for variable in ("MAT_VIS_HF_BASE", "NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "")  # the demo sets them, and the client reads its own when it is imported
+
+    def run(*arguments):
+        code = demo.main([*arguments])
+        return code, capfd.readouterr().out
+
+    yield run
+    for module in [name for name in sys.modules if name.startswith("mat_vis_client")]:
+        del sys.modules[module]
 
 
 def rows(output):
@@ -24,30 +35,37 @@ def rows(output):
     return {name: (commits, int(refused), last) for name, commits, refused, last in table}
 
 
-def test_all_is_published_and_verified_through_refusals():
-    result = run("--window", "4")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "all 480 textures are there, each of its size" in result.stdout
-    table = rows(result.stdout)
+def test_all_is_published_and_verified_through_refusals(run):
+    code, out = run("--window", "2")
+    assert code == 0, out
+    assert "all 48 textures are there, each of its size" in out
+    table = rows(out)
     assert [table[name][0] for name in ("bake ambientcg/256", "bake deviantart/256", "derive deviantart/128")] == [
         "8 of 8",
         "5 of 5",
         "5 of 5",
     ]
-    throttled = re.findall(r"\| bake_throttle source=\S+ retry=\d/5 reason=429 wait_s=[\d.]+ elapsed=", result.stdout)
+    throttled = re.findall(r"\| bake_throttle source=\S+ retry=\d/5 reason=429 wait_s=[\d.]+ elapsed=", out)
     commits, refused, lost = table["the Hub's own count"]
     assert (commits, lost) == ("18", "0 lost")
-    assert refused == len(throttled) == result.stdout.count("hub_refused status=429") >= 1
+    assert refused == len(throttled) == out.count("hub_refused status=429") >= 1
 
 
-def test_plain_hfapi_dies_as_foretold():
-    result = run("--plain", "--window", "60")  # a window that does not reopen while they run
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "bake_throttle" not in result.stdout
-    assert re.search(r"bake\.py: demo/mat-vis-tst at http\S+: 429 You have exceeded the rate limit", result.stdout)
-    commits, _, lost = rows(result.stdout)["the Hub's own count"]
+def test_plain_hfapi_dies_as_foretold(run):
+    code, out = run("--plain", "--window", "60")  # a window that does not reopen while they run
+    assert code == 0, out
+    assert "bake_throttle" not in out
+    assert re.search(r"bake\.py: demo/mat-vis-tst at http\S+: 429 You have exceeded the rate limit", out)
+    commits, _, lost = rows(out)["the Hub's own count"]
     assert (commits, lost) == ("5", "13 lost")
-    assert re.search(r"Died of HTTP 429: .*bake ambientcg/256", result.stdout)
+    assert re.search(r"Died of HTTP 429: .*bake ambientcg/256", out)
+
+
+def test_a_writer_that_fails_is_no_success(run, monkeypatch):
+    monkeypatch.setattr(demo, "RELEASE", "no good")  # which the programs refuse
+    code, out = run("--window", "60")
+    assert code == 1
+    assert "Failed: bake ambientcg/256, bake deviantart/256." in out
 
 
 @pytest.fixture
