@@ -13,7 +13,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitOperationAdd, HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from mat_vis_hub import RetryPolicy, ThrottledHfApi, changes
@@ -66,7 +66,8 @@ class Repo:
 
 @pytest.fixture(scope="module")
 def shared_hub():
-    with LocalHub(api_limit=None) as hub:
+    with LocalHub(api_limit=None) as hub, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(constants, "ENDPOINT", hub.url)  # huggingface_hub 0.x checks addresses against it
         yield hub
 
 
