@@ -52,7 +52,7 @@ COMBINATIONS = list(
 )
 def tests(session: nox.Session, generation: str) -> None:
     """The whole suite, on each generation of huggingface_hub, and on the oldest and the newest Python at hand."""
-    session.install("-e", ".[local,examples]", GENERATIONS[generation], *TEST)
+    session.install("-e", ".[local,examples,budget]", GENERATIONS[generation], *TEST)
     session.run("pytest", *session.posargs)
 
 
