@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from .recorder import SeenRefusal, SeenRequest
@@ -62,7 +63,8 @@ class Front:
             visit.bytes_received += len(message.get("body", b""))
             return message
 
-        with suppress(asyncio.CancelledError):  # the Hub is being stopped, and the connection is gone already
+        # The Hub is being stopped, or the client has gone away: either way nobody waits for an answer.
+        with suppress(asyncio.CancelledError, ClientDisconnect):
             await self._serve(visit, counted_receive, send)
 
     async def _serve(self, visit: Visit, receive: Receive, send: Send) -> None:

@@ -46,10 +46,10 @@ def local_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 def _make_default_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants, hf_api
+    from huggingface_hub import constants, file_download
 
-    monkeypatch.setattr(hf_api.api, "endpoint", url)  # whose methods are the functions of huggingface_hub
     monkeypatch.setenv("HF_ENDPOINT", url)
     monkeypatch.setattr(constants, "ENDPOINT", url)
-    template = "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + template, raising=False)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    for module in (constants, file_download):
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +228,7 @@ def _check_limit(name: str, limit: int | None, window_name: str, window: float) 
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, saying when it is ready, and stopping at once."""
+    """uvicorn, saying when it is ready, and stopping at once instead of at the next tick and in peace."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -234,13 +236,28 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._loop, self._leaving = asyncio.get_running_loop(), asyncio.Event()
         self.ready.set()
 
+    def leave(self) -> None:
+        """Called from another thread."""
+        self._loop.call_soon_threadsafe(self._leaving.set)
+
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not (self._leaving.is_set() or await self.on_tick(ticks)):
+            ticks += 10  # uvicorn counts tenths of a second: every ten of them it renews the `Date`
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), 1)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
         for connection in list(self.server_state.connections):
             if connection.transport:
                 connection.transport.abort()  # idle or busy: nobody waits for a client
-        await super().shutdown(sockets)
+        if self.server_state.tasks:  # they hear of it and end; what does not is cancelled with the loop
+            await asyncio.wait(self.server_state.tasks, timeout=0.2)
 
 
 class _Running:
@@ -273,7 +290,7 @@ class _Running:
         self._server.ready.wait()
 
     def stop(self) -> None:
-        self._server.should_exit = self._server.force_exit = True
+        self._server.leave()
         self._thread.join()
         self.state.store.close()
 

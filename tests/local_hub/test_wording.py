@@ -44,7 +44,13 @@ def test_the_refusal_of_a_commit_is_the_hubs_to_the_letter():
 
 @pytest.mark.parametrize(
     ("window", "words"),
-    [(60, "per minute"), (3600, "per hour"), (86400, "per day"), (6, "per 6 seconds"), (0.5, "0.5")],
+    [
+        (60, "per minute"),
+        (3600, "per hour"),
+        (86400, "per day"),
+        (6, "per 6 seconds"),
+        (0.5, "per 0.5 seconds"),
+    ],
 )
 def test_a_window_has_a_name_if_the_language_has_one(window, words):
     assert words in commit_refusal(8, window, 1)

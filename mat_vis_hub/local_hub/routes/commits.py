@@ -171,7 +171,7 @@ def _parsed(store: LfsStore, body: bytes) -> Payload:
 
 def _stored(store: LfsStore, value: dict[str, Any]) -> File:
     text = value["content"]
-    content = base64.b64decode(text) if value.get("encoding") == "base64" else text.encode()
+    content = base64.b64decode(text, validate=True) if value.get("encoding") == "base64" else text.encode()
     file = File.regular(content)
     store.put(file.sha256, [content])
     return file

@@ -36,12 +36,13 @@ async def batch(request: Request) -> Response:
         raise HubError(501, "This local Hub serves LFS uploads only; download through /resolve/.")
     multipart = "multipart" in body.get("transfers", ())
     base = str(request.base_url).rstrip("/")
-    objects = []
+    objects: list[dict[str, Any]] = []
     for wanted in required(body, "objects"):
         oid, size = required(wanted, "oid"), required(wanted, "size")
         described: dict[str, Any] = {"oid": oid, "size": size}
         try:
-            if not caller.state.store.has(oid):
+            # Of files with the same content one upload will do; clients would send one stream from two threads.
+            if not caller.state.store.has(oid) and oid not in (other["oid"] for other in objects):
                 threshold = caller.state.multipart_threshold
                 verify_url = f"{base}/{repo.web_path}.git/info/lfs/verify"
                 described["actions"] = {

@@ -1,0 +1,109 @@
+import hashlib
+import io
+
+import pytest
+from huggingface_hub import CommitOperationAdd as Add
+
+CONTENT = bytes(range(256)) * 100
+OID = hashlib.sha256(CONTENT).hexdigest()
+BATCH = "/datasets/you/scratch.git/info/lfs/objects/batch"
+VERIFY = "/datasets/you/scratch.git/info/lfs/verify"
+
+
+@pytest.fixture
+def batch(repo, ask):
+    def batch(*objects, transfers=("basic", "multipart"), **body):
+        wanted = [{"oid": oid, "size": size} for oid, size in objects]
+        answer = ask("POST", BATCH, {"operation": "upload", "transfers": transfers, "objects": wanted, **body})
+        assert answer.json["transfer"] == "basic"  # never Xet, whatever the client offers
+        return answer.json["objects"]
+
+    return batch
+
+
+@pytest.fixture
+def put(local_hub, ask):
+    return lambda href, content: ask("PUT", href.removeprefix(local_hub.url), content, token=None)
+
+
+def endpoints(local_hub):
+    return [seen.endpoint for seen in local_hub.requests if seen.endpoint.startswith("lfs-")]
+
+
+def test_an_upload_is_a_batch_a_put_and_a_verification(local_hub, commit):
+    commit(Add("a.bin", CONTENT))
+    assert endpoints(local_hub) == ["lfs-batch", "lfs-upload", "lfs-verify"]
+    (upload,) = [seen for seen in local_hub.requests if seen.endpoint == "lfs-upload"]
+    assert upload.bytes_received == len(CONTENT)
+
+
+def test_what_is_stored_is_not_sent_again(local_hub, api, commit):
+    commit(Add("a.bin", CONTENT))
+    api.create_repo("you/other")
+    commit(Add("b.bin", CONTENT), repo_id="you/other", repo_type="model")
+    assert endpoints(local_hub).count("lfs-upload") == 1
+
+
+def test_the_same_content_under_two_names_is_sent_once(local_hub, commit):
+    commit(Add("a.bin", CONTENT), Add("b.bin", io.BytesIO(CONTENT)))
+    assert endpoints(local_hub).count("lfs-upload") == 1
+
+
+@pytest.mark.local_hub(multipart_threshold=10_000)
+def test_above_the_threshold_an_upload_comes_in_parts(local_hub, commit, ask):
+    commit(Add("a.bin", CONTENT), Add("small.bin", b"x" * 10_000))
+    uploads = [seen.bytes_received for seen in local_hub.requests if seen.endpoint == "lfs-upload"]
+    assert sorted(uploads) == [5_600, 10_000, 10_000, 10_000]
+    assert endpoints(local_hub).count("lfs-complete") == 1
+    assert ask("GET", "/datasets/you/scratch/resolve/main/a.bin").body == CONTENT
+
+
+@pytest.mark.local_hub(multipart_threshold=10_000)
+def test_a_client_that_knows_no_parts_gets_none(batch):
+    (told,) = batch((OID, len(CONTENT)), transfers=["basic", "xet"])
+    assert told["actions"]["upload"]["header"] == {}
+
+
+@pytest.mark.local_hub(multipart_threshold=10_000)
+def test_parts_must_all_be_there_and_add_up(local_hub, batch, put, ask):
+    (told,) = batch((OID, len(CONTENT)))
+    upload = told["actions"]["upload"]
+    complete = upload["href"].removeprefix(local_hub.url)
+    parts = [{"partNumber": number} for number in (1, 2, 3)]
+    for number in (1, 2):
+        assert put(upload["header"][str(number)], CONTENT[(number - 1) * 10_000 :][:10_000]).headers["ETag"]
+    answer = ask("POST", complete, {"oid": OID, "parts": parts})
+    assert (answer.status, "never arrived" in answer.json["error"]) == (400, True)
+    put(upload["header"]["3"], b"something else")
+    answer = ask("POST", complete, {"oid": OID, "parts": parts})
+    assert (answer.status, "hash to" in answer.json["error"]) == (400, True)
+    put(upload["header"]["3"], CONTENT[20_000:])
+    assert ask("POST", complete, {"oid": OID, "parts": parts}).status == 200
+    assert "actions" not in batch((OID, len(CONTENT)))[0]
+
+
+def test_bytes_that_are_not_what_they_claim_are_not_stored(batch, put):
+    (told,) = batch((OID, len(CONTENT)))
+    answer = put(told["actions"]["upload"]["href"], CONTENT[:-1])
+    assert answer.status == 400
+    assert f"not to {OID}" in answer.json["error"]
+    assert "actions" in batch((OID, len(CONTENT)))[0]
+
+
+def test_verification_checks_that_the_object_is_there_and_whole(batch, put, ask):
+    assert ask("POST", VERIFY, {"oid": OID, "size": len(CONTENT)}).status == 404
+    put(batch((OID, len(CONTENT)))[0]["actions"]["upload"]["href"], CONTENT)
+    assert ask("POST", VERIFY, {"oid": OID, "size": len(CONTENT)}).status == 200
+    assert ask("POST", VERIFY, {"oid": OID, "size": 1}).status == 422
+
+
+def test_an_oid_that_is_none_is_an_error_of_its_object(batch):
+    good, bad = batch((OID, len(CONTENT)), ("../../etc/passwd", 1))
+    assert "error" not in good
+    assert bad["error"]["code"] == 422
+
+
+@pytest.mark.local_hub(token="hf_local")
+def test_uploads_are_for_those_who_may_write(repo, ask):
+    assert ask("POST", BATCH, {"operation": "upload", "objects": []}, token=None).status == 401
+    assert ask("POST", BATCH.replace("scratch", "other"), {"operation": "upload", "objects": []}).status == 404
