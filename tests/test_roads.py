@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import queue
 from pathlib import Path
 
 import huggingface_hub
@@ -65,9 +66,23 @@ def delete_folder(api, path):
     api.delete_folder("old", REPO)
 
 
+class Scheduler(CommitScheduler):
+    """Lets us know when its thread has come to push."""
+
+    _CommitScheduler__stopped = False  # which that thread reads, and __init__ sets only after starting it
+
+    def trigger(self):
+        future = super().trigger()
+        PUSHES.put(future)
+        return future
+
+
+PUSHES: queue.Queue = queue.Queue()
+
+
 def commit_scheduler(api, path):
-    with CommitScheduler(repo_id=REPO, folder_path=path, every=1000, hf_api=api) as scheduler:
-        scheduler.trigger().result(timeout=60)
+    with Scheduler(repo_id=REPO, folder_path=path, every=1000, hf_api=api):
+        PUSHES.get(timeout=60).result(timeout=60)
 
 
 def file_system(api, path):
