@@ -71,13 +71,14 @@ class LfsStore:
     @contextmanager
     def receive(self, oid: str) -> Iterator[Upload]:
         """The same, for bytes that come piecemeal: stored when the block ends without an error."""
+        target = self.path(oid)
         with self.scratch() as upload:
             yield upload
             upload.close()
             if upload.sha256 != oid:
                 raise ValueError(f"The {upload.size} bytes received hash to {upload.sha256}, not to {oid}.")
-            self.path(oid).parent.mkdir(exist_ok=True)
-            upload.path.replace(self.path(oid))
+            target.parent.mkdir(exist_ok=True)
+            upload.path.replace(target)
 
     @contextmanager
     def scratch(self) -> Iterator[Upload]:
@@ -92,10 +93,11 @@ class LfsStore:
     @contextmanager
     def receive_part(self, upload_id: str, number: int) -> Iterator[Upload]:
         """One part of an object that arrives in several, each on its own."""
+        target = self._part(upload_id, number)
         with self.scratch() as upload:
             yield upload
             upload.close()
-            upload.path.replace(self._part(upload_id, number))
+            upload.path.replace(target)
 
     def join_parts(self, oid: str, upload_id: str, numbers: Iterable[int]) -> None:
         """Store these parts, in this order, as `oid`, and forget them; `ValueError` if they do not add up."""

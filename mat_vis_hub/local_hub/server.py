@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .limiter import Clock
-    from .recorder import SeenCommit, SeenRefusal, SeenRequest
+    from .recorder import Recorder, SeenCommit, SeenRefusal, SeenRequest
 
 GIGABYTE = 10**9
 
@@ -98,7 +98,7 @@ class LocalHub:
         self._multipart_threshold = multipart_threshold
         self._address = (host, port)
         self._running: _Running | None = None
-        self._last_state: HubState | None = None
+        self._last_recorder: Recorder | None = None
 
     # ---- running ---------------------------------------------------------------------------------------
 
@@ -118,6 +118,7 @@ class LocalHub:
         )
         try:
             self._running = _Running(state, *self._address)
+            self._last_recorder = None
         except BaseException:
             store.close()
             raise
@@ -127,7 +128,7 @@ class LocalHub:
         """Returns once the Hub is gone, with every connection to it. What it recorded stays readable."""
         if self._running:
             running, self._running = self._running, None
-            self._last_state = running.state
+            self._last_recorder = running.state.recorder
             running.stop()
 
     def __enter__(self) -> Self:
@@ -138,30 +139,31 @@ class LocalHub:
 
     @property
     def url(self) -> str:
-        if not self._running:
-            raise RuntimeError("This local Hub does not run: start it, or use it as a context manager.")
-        return self._running.url
+        return self._live.url
 
     @property
-    def _state(self) -> HubState:
-        state = self._running.state if self._running else self._last_state
-        if state is None:
-            raise RuntimeError("This local Hub has not run yet: start it, or use it as a context manager.")
-        return state
+    def _live(self) -> _Running:
+        if not self._running:
+            raise RuntimeError("This local Hub does not run: start it, or use it as a context manager.")
+        return self._running
+
+    @property
+    def _recorder(self) -> Recorder:
+        return self._last_recorder or self._live.state.recorder
 
     # ---- what it saw -----------------------------------------------------------------------------------
 
     @property
     def requests(self) -> list[SeenRequest]:
-        return self._state.recorder.requests
+        return self._recorder.requests
 
     @property
     def commits(self) -> list[SeenCommit]:
-        return self._state.recorder.commits
+        return self._recorder.commits
 
     @property
     def refusals(self) -> list[SeenRefusal]:
-        return self._state.recorder.refusals
+        return self._recorder.refusals
 
     @property
     def bytes_received(self) -> int:
@@ -172,9 +174,7 @@ class LocalHub:
     @property
     def endpoints(self) -> tuple[str, ...]:
         """The names that `on=` understands."""
-        self._state  # noqa: B018  # says what to do if there is none
-        assert self._running
-        return self._running.endpoints
+        return self._live.endpoints
 
     def answer(
         self,
@@ -206,18 +206,18 @@ class LocalHub:
 
     def clear(self) -> None:
         """Forget what `answer`, `drop` and `delay` have not used up."""
-        self._state.script.clear()
+        self._live.state.script.clear()
 
     def _add(self, rule: Rule) -> None:
         if rule.on is not None and rule.on not in self.endpoints:
             raise ValueError(f"There is no endpoint {rule.on!r}; there are {', '.join(self.endpoints)}.")
-        self._state.script.add(rule)
+        self._live.state.script.add(rule)
 
     def spend(self, repo_id: str, count: int = 1, *, repo_type: str = "model") -> None:
         """Use up `count` of a repository's commits, as a stranger's commits would; it need not exist yet."""
         if repo_type not in REPO_TYPES:
             raise ValueError(f"repo_type is {repo_type!r}; it is one of {', '.join(map(repr, REPO_TYPES))}.")
-        self._state.commit_limit.spend((repo_type, repo_id), count)
+        self._live.state.commit_limit.spend((repo_type, repo_id), count)
 
 
 def _check_limit(name: str, limit: int | None, window_name: str, window: float) -> None:

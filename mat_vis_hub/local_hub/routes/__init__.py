@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from ..errors import HubError
@@ -42,10 +43,14 @@ def repo_key(scope: Scope) -> tuple[str, str]:
     return repo_type, unquote(f"{parameters['namespace']}/{parameters['name']}")
 
 
+def require_kind(request: Request) -> None:
+    if request.path_params.get("kind", "models") not in KINDS:
+        raise HTTPException(404)  # jobs, buckets, papers: the Hub has more than this one
+
+
 def readable_repo(request: Request) -> tuple[Caller, Repo]:
     caller = Caller.of(request)
-    if request.path_params.get("kind", "models") not in KINDS:
-        raise HubError(404, f"There are no {request.path_params['kind']} on this local Hub.")
+    require_kind(request)
     return caller, caller.repo(*repo_key(request.scope))
 
 

@@ -22,6 +22,7 @@ from . import (
     iso,
     json_body,
     readable_repo,
+    require_kind,
     required,
     revision,
     route,
@@ -133,6 +134,7 @@ async def list_repos(request: Request) -> Response:
 
 async def no_such_repo(request: Request) -> Response:
     """Ids without a namespace belong to the Hub's oldest repositories; here there are none."""
+    require_kind(request)
     raise repo_not_found(anonymous=Caller.of(request).anonymous)
 
 
