@@ -46,8 +46,9 @@ def local_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 def _make_default_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants, file_download
+    from huggingface_hub import constants, file_download, hf_api
 
+    monkeypatch.setattr(hf_api.api, "endpoint", url)  # whose methods are the functions of huggingface_hub
     monkeypatch.setenv("HF_ENDPOINT", url)
     monkeypatch.setattr(constants, "ENDPOINT", url)
     template = url + "/{repo_id}/resolve/{revision}/{filename}"
