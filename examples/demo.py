@@ -1,6 +1,6 @@
 """See it work: a local Hub with a tight limit, two bakes and a derive against it, and the result read back.
 
-Four separate processes; the three writers share one repository. The Hub takes 5 commits per 8 seconds, where the real
+Four separate processes; the three writers share one repository. The Hub takes 5 commits per 6 seconds, where the real
 one takes 128 per hour, and refuses the next one in the real one's words; the writers wait, and none fails. With --plain
 they use plain HfApi instead, and die of the first refusal.
 """
@@ -30,7 +30,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 REPO, RELEASE = "demo/mat-vis-tst", "v2026.04.2"
-LIMIT, WINDOW = 5, 8
+LIMIT, WINDOW = 5, 6
 BATCH = 10
 MATERIALS = {"ambientcg/256": 60, "deviantart/256": 30, "deviantart/128": 30}
 CHANNELS = 4
