@@ -11,6 +11,7 @@ import math
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
@@ -113,7 +114,8 @@ class Front:
         return stamped_send
 
     def _common_headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
-        headers = {"x-request-id": f"Root=1-{uuid.uuid4()}"}
+        date = formatdate(self._state.clock(), usegmt=True)
+        headers = {"date": date, "x-request-id": f"Root=1-{uuid.uuid4()}"}
         standing = self._state.api_limit.standing(visit.caller)
         if standing is not None:
             headers |= _ratelimit_headers(standing, self._state.api_limit.limit, self._state.api_limit.window)

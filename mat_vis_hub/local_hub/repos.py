@@ -30,7 +30,7 @@ class Commit:
     description: str
     author: str
     time: float
-    serial: int  # the repository's how-manieth commit: its order, and what makes its oid unique
+    serial: int  # counts the repository's commits: their order, and what makes each oid unique
     changes: Changes
     tree: Tree = field(repr=False)
 

@@ -35,6 +35,10 @@ GIGABYTE = 10**9
 class LocalHub:
     """A Hub for one process, as a context manager or with `start()` and `stop()`.
 
+    `HfApi(endpoint=hub.url)` is all that huggingface_hub needs from 1.0 on. Before, `HfApi.create_commit` makes its
+    commit but then stumbles over the answer, unless `HF_ENDPOINT` was this Hub's URL when huggingface_hub was
+    imported: choose a `port` and set it. (The pytest fixture `local_hub` takes care of that.)
+
     Args:
         limit: Commits a repository takes per window, over all its branches and pull requests; None for no limit.
             A refused or failed commit does not count, and neither does a new repository's first one.
@@ -280,6 +284,7 @@ class _Running:
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            date_header=False,  # the Hub's own clock tells it
             timeout_keep_alive=60,
         )
         self._server = _Server(config)
