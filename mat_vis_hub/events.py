@@ -58,9 +58,13 @@ class PaceEvent:
 
     Args:
         source, repo_id, repo_type, revision (`str`): As in [`ThrottleEvent`].
-        reason (`str`): Who knows: `"gate"`, where another writer of this process has just been refused.
+        reason (`str`):
+            Who knows: `"gate"`, where another writer of this process has just been refused; `"budget"`, where the
+            window is spent; `"refused"`, where another sharer of the budget has been refused.
         wait_s (`float`): Seconds until it is sent.
         elapsed_s (`float`): Seconds since this `create_commit` began.
+        used (`int`, *optional*): Commits counted in the window, where there is a budget.
+        limit (`int`, *optional*): Commits that the window takes, where there is a budget.
     """
 
     source: str
@@ -70,11 +74,14 @@ class PaceEvent:
     reason: str
     wait_s: float
     elapsed_s: float
+    used: int | None = None
+    limit: int | None = None
 
     @property
     def line(self) -> str:
+        used = f"used={self.used}/{self.limit} " if self.limit is not None else ""
         return (
-            f"bake_pace source={_field(self.source)} repo={_field(self.repo_id)} reason={_field(self.reason)} "
+            f"bake_pace source={_field(self.source)} repo={_field(self.repo_id)} reason={_field(self.reason)} {used}"
             f"wait_s={self.wait_s:.1f} elapsed={elapsed(self.elapsed_s)}"
         )
 

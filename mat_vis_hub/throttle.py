@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from mat_vis_hub import clock, countdown, gate
+from mat_vis_hub.budget.claim import Claim
+from mat_vis_hub.budget.protocol import CommitBudget, Repository, Slot
 from mat_vis_hub.events import Hooks, PaceEvent, RecoveredEvent, ThrottleEvent, elapsed
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.retry_after import read_refusal
@@ -46,13 +48,23 @@ class Throttle:
         target (`Target`): Where it goes.
         policy (`RetryPolicy`): How long to wait, and when to give up.
         hooks (`Hooks`): Whom to tell.
+        budget (`CommitBudget`, *optional*): Who knows when there is room for a commit.
         commits (`bool`): Whether the call commits, and so goes through the repository's gate with all that do.
     """
 
-    def __init__(self, target: Target, policy: RetryPolicy, hooks: Hooks, *, commits: bool = True) -> None:
+    def __init__(
+        self,
+        target: Target,
+        policy: RetryPolicy,
+        hooks: Hooks,
+        *,
+        budget: CommitBudget | None = None,
+        commits: bool = True,
+    ) -> None:
         self._target = target
         self._policy = policy
         self._hooks = hooks
+        self._budget = budget if commits else None
         self._gate = gate.current.of(target.endpoint, target.repo_type, target.repo_id) if commits else gate.Gate()
         self._began = clock.monotonic()
         self._waited = 0.0
@@ -73,8 +85,12 @@ class Throttle:
         Raises:
             The last refusal, with a note, once the policy gives up. Any other exception at once, as it is.
         """
+        repository = Repository(self._target.endpoint, self._target.repo_type, self._target.repo_id)
         while True:
-            with self._gate.passage(self._wait) as passage:
+            with (
+                Claim(self._budget, repository, self._wait_for_slot) as claim,
+                self._gate.passage(self._wait_for_gate) as passage,
+            ):
                 try:
                     with refusals_surface():
                         result = call()
@@ -84,6 +100,7 @@ class Throttle:
                         raise
                     refusal = read_refusal(response, now=clock.wall())
                     wait, hint = self._policy.wait(refusal, self._retry + 1)
+                    claim.refused(wait, refusal.limit, refusal.window)
                     reopens_at = passage.refused(wait, limit=refusal.limit, window=refusal.window)
                     refused = error
                 else:
@@ -124,33 +141,43 @@ class Throttle:
             )
         raise refused
 
-    def _wait(self, reopens_at: float) -> bool:
-        """Wait until the gate reopens; `False`, without waiting, if the policy does not allow that much."""
+    def _wait_for_gate(self, reopens_at: float) -> bool:
+        return self._wait(reopens_at, "gate", "the Hub refuses commits for now (429)")
+
+    def _wait_for_slot(self, slot: Slot) -> bool:
+        why = "the Hub refuses commits for now (429)"
+        if slot.reason == "budget":
+            why = f"{slot.used} of {slot.limit} commits are used"
+        return self._wait(clock.monotonic() + slot.wait, slot.reason, why, slot)
+
+    def _wait(self, until: float, reason: str, why: str, slot: Slot | None = None) -> bool:
+        """Wait until then; `False`, without waiting, if the policy does not allow that much."""
         began = clock.monotonic()
-        wait = reopens_at - began
-        if self._waited + wait > self._policy.patience:
-            return False  # so our own refusal is raised, and not another writer's
-        if reopens_at > self._told_until + _WORTH_TELLING:
-            self._tell_pace(wait)
-            self._told_until = reopens_at
+        if self._waited + until - began > self._policy.patience:
+            return False  # so it is our own refusal that is raised, and not another writer's
+        if until > self._told_until + _WORTH_TELLING:
+            self._tell_pace(until - began, reason, slot)
+            self._told_until = until
         try:
             countdown.wait_until(
-                reopens_at,
-                what=f"source={self._target.source} repo={self._target.repo_id} reason=429",
-                reason=f"{self._target.repo_id}: refused for now (429), next try in",
+                until,
+                what=f"source={self._target.source} repo={self._target.repo_id} reason={'429' if reason == 'gate' else reason}",
+                reason=f"{self._target.repo_id}: {why}, next try in",
                 since=self._began,
             )
         finally:
             self._waited += clock.monotonic() - began
         return True
 
-    def _tell_pace(self, wait: float) -> None:
+    def _tell_pace(self, wait: float, reason: str, slot: Slot | None) -> None:
         self._hooks.tell(
             PaceEvent(
                 **self._target.names,
-                reason="gate",
+                reason=reason,
                 wait_s=wait,
                 elapsed_s=clock.monotonic() - self._began,
+                used=slot.used if slot else None,
+                limit=slot.limit if slot else None,
             )
         )
 

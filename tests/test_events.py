@@ -55,6 +55,12 @@ class TestLine:
         line = "bake_conflict source=ambientcg repo=you/textures retry=1/6 reason=412 elapsed=0m3s"
         assert conflict().line == line
 
+    def test_pace_of_a_budget(self):
+        line = pace(reason="budget", used=128, limit=128).line
+        assert line == (
+            "bake_pace source=ambientcg repo=you/textures reason=budget used=128/128 wait_s=12.3 elapsed=0m0s"
+        )
+
     def test_recovered(self):
         event = RecoveredEvent("ambientcg", "you/textures", "dataset", "main", "0" * 40)
         assert event.line == f"bake_recovered source=ambientcg repo=you/textures oid={'0' * 40}"

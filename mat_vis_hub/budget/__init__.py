@@ -1,0 +1,1 @@
+"""Commit budgets: one count for all who write to a repository."""

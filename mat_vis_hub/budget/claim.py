@@ -1,0 +1,64 @@
+"""One call's slot in a budget: taken, waited for, and settled by how the call ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from mat_vis_hub.budget.protocol import CommitBudget, Repository, Slot
+from mat_vis_hub.recovery import is_lost
+
+
+class Claim:
+    """
+    A slot for the length of a `with` block; without a budget, none.
+
+    Args:
+        budget (`CommitBudget`, *optional*): Who counts.
+        repository (`Repository`): Whose commits.
+        wait (`Callable`):
+            Called with the slot while it cannot be used yet, as often as it takes. `False` goes without a slot: the Hub
+            then says itself what the budget foresaw.
+    """
+
+    def __init__(self, budget: CommitBudget | None, repository: Repository, wait: Callable[[Slot], bool]) -> None:
+        self._budget = budget
+        self._repository = repository
+        self._wait = wait
+        self._slot: Slot | None = None
+
+    def __enter__(self) -> Claim:
+        if self._budget is None:
+            return self
+        self._slot = slot = self._budget.take(self._repository)
+        try:
+            while slot.wait > 0:
+                if not self._wait(slot):
+                    self._give_back()
+                    break
+                self._slot = slot = self._budget.recheck(self._repository, slot)
+        except BaseException:  # Ctrl-C in the wait: nothing has been sent
+            self._give_back()
+            raise
+        return self
+
+    def refused(self, wait: float, limit: int | None, window: float | None) -> None:
+        """The Hub refused the call, for so many seconds, and named this quota."""
+        if self._budget is not None:
+            slot, self._slot = self._slot, None
+            self._budget.refused(self._repository, slot, wait, limit, window)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Counted, unless it is certain that it was not."""
+        if isinstance(error, Exception) and not is_lost(error):
+            self._give_back()
+        elif self._budget is not None and self._slot is not None:
+            slot, self._slot = self._slot, None
+            self._budget.spent(self._repository, slot)
+
+    def _give_back(self) -> None:
+        if self._budget is not None and self._slot is not None:
+            slot, self._slot = self._slot, None
+            self._budget.give_back(self._repository, slot)
