@@ -142,7 +142,8 @@ class Throttle:
         raise refused
 
     def _wait_for_gate(self, reopens_at: float) -> bool:
-        return self._wait(reopens_at, "gate", "the Hub refuses commits for now (429)")
+        told = reopens_at <= self._told_until + _WORTH_TELLING
+        return self._wait(reopens_at, "429" if told else "gate", "the Hub refuses commits for now (429)")
 
     def _wait_for_slot(self, slot: Slot) -> bool:
         why = "the Hub refuses commits for now (429)"
@@ -161,7 +162,7 @@ class Throttle:
         try:
             countdown.wait_until(
                 until,
-                what=f"source={self._target.source} repo={self._target.repo_id} reason={'429' if reason == 'gate' else reason}",
+                what=f"source={self._target.source} repo={self._target.repo_id} reason={reason}",
                 reason=f"{self._target.repo_id}: {why}, next try in",
                 since=self._began,
             )

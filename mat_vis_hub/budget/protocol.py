@@ -1,4 +1,4 @@
-"""What a budget is: who may commit now, and when the next one may. One protocol; a module per place where it is kept."""
+"""What a budget is: who may commit now, and when the next may. One protocol, and a module per place to keep it."""
 
 from __future__ import annotations
 
