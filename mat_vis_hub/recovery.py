@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
-from urllib.parse import quote
 
 from huggingface_hub import CommitInfo, HfApi, constants
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from mat_vis_hub import clock
+from mat_vis_hub.history import commits
 from mat_vis_hub.policy import RetryPolicy
 
 _LOST = (500, 502, 503, 504)  # what gateways say of a request that may yet have been carried out
@@ -118,10 +117,17 @@ class Recovery:
 
     def _in_history(self, revision: str) -> tuple[CommitInfo | None, str | None]:
         head = None
-        for item in self._commits(revision):
-            head = head or item["id"]
-            if self._mark in item.get("message", ""):
-                return self._info(item["id"]), head
+        newest = commits(
+            self._api,
+            self._repo_id,
+            repo_type=self._arguments.get("repo_type"),
+            revision=revision,
+            token=self._arguments.get("token"),
+        )
+        for commit in itertools.islice(newest, _HISTORY):
+            head = head or commit.id
+            if self._mark in commit.message:
+                return self._info(commit.id), head
         return None, head
 
     def _in_pull_requests(self) -> CommitInfo | None:
@@ -134,22 +140,6 @@ class Recovery:
                 if landed is not None:
                     return self._info(landed.oid, pr_url=discussion.url)
         return None
-
-    def _commits(self, revision: str) -> Iterator[dict[str, Any]]:
-        """The branch's newest commits; a page is asked for when it is come to."""
-        token = self._arguments.get("token")
-        headers = build_hf_headers(token=self._api.token if token is None else token, headers=self._api.headers)
-        kind = self._arguments.get("repo_type") or constants.REPO_TYPE_MODEL
-        url: str | None = f"{self._api.endpoint}/api/{kind}s/{self._repo_id}/commits/{quote(revision, safe='')}"
-        seen = 0
-        while url is not None and seen < _HISTORY:
-            # Not huggingface_hub's `paginate`: it may sleep on a failure, and we have a clock of our own.
-            response: Any = get_session().get(url, headers=headers)
-            hf_raise_for_status(response)
-            page = response.json()
-            yield from page
-            seen += len(page)
-            url = response.links.get("next", {}).get("url")
 
     def _info(self, oid: str, pr_url: str | None = None) -> CommitInfo:
         kind = self._arguments.get("repo_type") or constants.REPO_TYPE_MODEL

@@ -1,0 +1,86 @@
+"""The history of a branch: its commits, newest first, each with its age by the server's own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+from huggingface_hub import HfApi, constants
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, parse_datetime
+
+_TIMEOUT = 10.0  # seconds without a word from the Hub
+_GRAIN = 1.0  # seconds; the clocks of HTTP and of git know no fractions
+
+
+@dataclass(frozen=True)
+class Commit:
+    """
+    One commit of a history.
+
+    Args:
+        id (`str`): Its oid.
+        title (`str`): The first line of its message.
+        message (`str`): The rest.
+        date (`float`): When it was made, in seconds since the epoch, as the server has it.
+        age (`float`): How many seconds before the answer that was, at the least: the answer's own `Date` counts, and
+            not the clock of this machine.
+    """
+
+    id: str
+    title: str
+    message: str
+    date: float
+    age: float
+
+
+def commits(
+    api: HfApi,
+    repo_id: str,
+    *,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+) -> Iterator[Commit]:
+    """
+    The commits of a branch, the newest first. A page is asked for when it is come to, and not before.
+
+    Args:
+        api (`HfApi`): Whose endpoint, headers and token to use.
+        repo_id, repo_type, revision, token (*optional*): As in `HfApi.list_repo_commits`.
+
+    Raises:
+        [`HfHubHTTPError`](https://huggingface.co/docs/huggingface_hub/package_reference/utilities#huggingface_hub.errors.HfHubHTTPError):
+            With status 404 if there is no such repository or branch.
+        Whatever the transport raises if the Hub cannot be reached.
+    """
+    headers = build_hf_headers(token=api.token if token is None else token, headers=api.headers)
+    kind = repo_type or constants.REPO_TYPE_MODEL
+    branch = quote(revision or constants.DEFAULT_REVISION, safe="")
+    url: str | None = f"{api.endpoint}/api/{kind}s/{repo_id}/commits/{branch}"
+    while url is not None:
+        # Not huggingface_hub's `paginate`: it may sleep on a failure, and we have a clock of our own.
+        response: Any = get_session().get(url, headers=headers, timeout=_TIMEOUT)
+        hf_raise_for_status(response)
+        yield from _page(response)
+        url = response.links.get("next", {}).get("url")
+
+
+def _page(response: Any) -> list[Commit]:
+    items = response.json()
+    dates = [parse_datetime(item["date"]).timestamp() for item in items]
+    now = _sent_at(response) or max(dates, default=0.0)  # the newest commit is no younger than the answer
+    return [
+        Commit(item["id"], item.get("title", ""), item.get("message", ""), date, max(0.0, now - date - _GRAIN))
+        for item, date in zip(items, dates, strict=True)
+    ]
+
+
+def _sent_at(response: Any) -> float | None:
+    """Seconds since the epoch, by the server's clock; `None` if it does not say."""
+    try:
+        return parsedate_to_datetime(response.headers["date"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return None
