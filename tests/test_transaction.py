@@ -7,9 +7,10 @@ import re
 import subprocess
 import sys
 import threading
+from time import monotonic
 
 import pytest
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, file_download
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants, file_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent
@@ -129,6 +130,14 @@ class TestSnapshot:
         run(build)
         assert list(tmp_path.iterdir()) == []
         assert not os.path.exists(cache) or not any("textures" in name for name in os.listdir(cache))
+
+    def test_the_user_s_cache_is_not_asked(self, api, run, tmp_path, monkeypatch):
+        write(api, "a.txt", b"true")
+        stale = tmp_path / "datasets--you--textures" / "snapshots" / api.repo_info(**WHERE).sha / "a.txt"
+        stale.parent.mkdir(parents=True)
+        stale.write_bytes(b"damaged")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        assert content(run, "a.txt") == b"true"
 
     def test_a_hub_that_cannot_be_asked_does_not_read_as_a_missing_file(self, api, hub, run):
         write(api, "number.txt", b"7")
@@ -369,22 +378,29 @@ class TestWriters:
         join([thread])
         assert content(run, "number.txt") == b"2"
 
-    def test_one_within_another(self, run):
+    def test_one_within_another(self, run, monkeypatch):
+        monkeypatch.setattr("mat_vis_hub.transaction._PATIENCE_FOR_OTHERS", 5)
+        began = monotonic()
+
         def build(snapshot):
             run(lambda inner: [add("log.txt", b"began")] if inner.read("log.txt") is None else None)
             return increment(snapshot)
 
         run(build)
         assert content(run, "number.txt") == b"1"
+        assert monotonic() - began < 5
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_a_forked_process_waits_for_no_thread_of_its_parent(self, hub, run, monkeypatch):
-        monkeypatch.setattr("mat_vis_hub.transaction._PATIENCE_FOR_OTHERS", 3600)
+        monkeypatch.setattr("mat_vis_hub.transaction._PATIENCE_FOR_OTHERS", 5)
+        began = monotonic()
         children = []
 
         def build(snapshot):
-            thread = threading.Thread(target=lambda: children.append(child_that(lambda: run(increment))))
+            thread = threading.Thread(
+                target=lambda: children.append(child_that(lambda: run(increment) and monotonic() - began < 5))
+            )
             join([thread])
 
         run(build)
