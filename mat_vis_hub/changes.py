@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd
 
-STREAM_IN_MEMORY = 32_000_000  # bytes; a shorter stream is read into memory
+STREAM_IN_MEMORY = 16_000_000  # bytes; a shorter stream is read into memory
 _FOLDER_LIMIT = 10_000  # files in one folder of the Hub
 _FOLDER_IN_QUESTION = 5_000  # from so many on it is worth requests to know how many there are
 

@@ -173,6 +173,14 @@ class TestWhenItCommits:
                 batch.add(f"{number}.txt", b"x" * 3000)
         assert repo.sizes == [4, 4]
 
+    def test_by_bytes_that_have_come_in_portions(self, repo):
+        with repo.batch(max_bytes=10_000, limit=1) as batch:
+            batch.add("0.txt", b"x" * 10_000)
+            batch.add("1.txt", b"x" * 6_000)
+            batch.add("1.bin", os.urandom(4_000))
+            batch.add("2.txt", b"x" * 4_000)
+            assert repo.sizes == [1, 3]
+
     def test_large_files_take_no_bytes_of_a_commit(self, repo):
         with repo.batch(max_bytes=10_000) as batch:
             for number in range(8):
@@ -186,9 +194,13 @@ class TestWhenItCommits:
         assert 2 * (batch._max_bytes + batch_module._UPLOAD_BYTES) <= 10**9
 
     def test_every_commit_carries_what_it_was_given(self, repo):
-        repo.api.create_branch(repo.id, branch="v1", repo_type="dataset")
-        with repo.batch(commit_description="all of it", revision="v1", source="ambientcg") as batch:
+        told: list[Any] = []
+        api = ThrottledHfApi(repo.hub.url, TOKEN, hooks=[told.append])
+        api.create_branch(repo.id, branch="v1", repo_type="dataset")
+        repo.hub.answer(429, on="commit")
+        with repo.batch(api, commit_description="all of it", revision="v1", source="ambientcg") as batch:
             batch.add("a.txt", b"a")
+        assert [event.source for event in told] == ["ambientcg"]
         (made,) = repo.commits
         (newest, *_) = repo.api.list_repo_commits(repo.id, repo_type="dataset", revision="v1")
         assert (made.revision, newest.commit_id, newest.message) == ("v1", batch.commits[0].oid, "all of it")
@@ -349,6 +361,14 @@ class TestUploads:
             held = [len(operation.path_or_fileobj) for operation in batch._pending.additions.values()]
         assert sum(held) <= 10_000
 
+    def test_what_is_deleted_again_is_not_uploaded(self, repo):
+        with repo.batch(max_bytes=150_000) as batch:
+            before = repo.hub.bytes_received
+            batch.add("a.bin", os.urandom(100_000))
+            batch.delete("a.bin")
+            batch.add("b.bin", os.urandom(60_000))
+        assert repo.hub.bytes_received - before < 100_000
+
     def test_a_refusal_is_waited_out(self, repo, time):
         repo.hub.answer(429, headers={"Retry-After": "7"}, on="preupload")
         repo.hub.answer(429, body=commit_quota("1 minute").text, on="commit")
@@ -409,13 +429,12 @@ class TestFailures:
         assert repo.sizes == [2]
 
     def test_a_full_batch_that_cannot_be_committed_takes_no_more_but_can_be_mended(self, repo):
-        repo.hub.answer(400, on="commit", times=3)
+        repo.hub.answer(400, on="commit", times=4)
         with repo.batch(max_files=2, limit=1) as batch:
-            for path in ("a.txt", "b.txt", "c.txt"):
+            for path, content in (("a.txt", b"x"), ("b.txt", b"x"), ("c.txt", b"x"), ("b.txt", b"mended")):
                 with pytest.raises(HfHubHTTPError):
-                    batch.add(path, b"x")
+                    batch.add(path, content)
             assert batch.pending == ["a.txt", "b.txt"]
-            batch.add("b.txt", b"mended")
         assert repo.files == {"a.txt", "b.txt"}
         assert repo.read("b.txt") == b"mended"
 
@@ -481,6 +500,17 @@ class TestLeavingByAnException:
         assert "not committed: a.txt." in warnings.text
         if hasattr(caught.value, "add_note"):
             assert "not committed: a.txt." in caught.value.__notes__[-1]
+
+    def test_one_that_has_succeeded_since_is(self, repo, five_minutes):
+        repo.hub.answer(500, on="commit")
+        batch = repo.batch()
+        batch.add("a.txt", b"a")
+        with pytest.raises(HfHubHTTPError):
+            batch.flush()
+        batch.flush()
+        with pytest.raises(KeyError):
+            leave(batch, KeyError("bug"), "b.txt", after=five_minutes)
+        assert repo.sizes == [1, 1]
 
     def test_when_the_commit_of_the_rest_fails(self, repo, warnings):
         repo.hub.answer(500, on="commit")
