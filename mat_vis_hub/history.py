@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, parse_datetime
 
 _TIMEOUT = 10.0  # seconds without a word from the Hub
@@ -66,6 +68,37 @@ def commits(
         hf_raise_for_status(response)
         yield from _page(response)
         url = response.links.get("next", {}).get("url")
+
+
+def recent_commits(
+    api: HfApi,
+    repo_id: str,
+    window: float,
+    *,
+    repo_type: str | None = None,
+    revisions: Iterable[str] = (constants.DEFAULT_REVISION,),
+    known: Container[str] = (),
+) -> Iterator[Commit]:
+    """
+    The commits of the last `window` seconds on these branches, each once; without the first one of a whole history.
+
+    Args:
+        api (`HfApi`), repo_id, repo_type (*optional*): As in [`commits`].
+        window (`float`): Seconds.
+        revisions (`Iterable` of `str`, *optional*): The branches. One that is not there has no commits.
+        known (`Container` of `str`, *optional*): Oids below which there is nothing new.
+    """
+    found: set[str] = set()
+    for revision in revisions:
+        try:
+            for commit, _older in itertools.pairwise(commits(api, repo_id, repo_type=repo_type, revision=revision)):
+                if commit.age >= window or commit.id in known or commit.id in found:
+                    break
+                found.add(commit.id)
+                yield commit
+        except HfHubHTTPError as error:
+            if error.response is None or error.response.status_code != 404:
+                raise
 
 
 def _page(response: Any) -> list[Commit]:

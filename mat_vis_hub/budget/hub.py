@@ -1,0 +1,122 @@
+"""`hub://`: a budget without a server of its own. The repository's commit history is the count.
+
+Writers that share nothing else, such as a CI matrix on separate runners, see each other's commits there. Each counts
+its own at once, without asking, and looks at the history before it goes where others may have used up the room. Two
+that look at the same moment may both go where there is room for one: the Hub then refuses one of them, and that is
+waited out like every refusal. Waits are spread a little, so that they do not march in step.
+
+What it cannot see: commits on a branch that nobody named (`HubBudget.saw`); commits that were gone from the history
+before it was looked at, squashed or deleted with their branch; commits still on their way. The first commit of a
+history is not counted, as the Hub does not count the one that it makes for a new repository.
+
+No wall clock of this machine is read: ages are the server's own, and all moments are on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+
+from huggingface_hub import HfApi
+
+from mat_vis_hub import clock
+from mat_vis_hub.budget.ledger import Ledger
+from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, Repository, Slot
+from mat_vis_hub.history import recent_commits
+
+Read = Callable[[Repository], HfApi]
+"""Whose endpoint and token to read a repository's history with."""
+
+
+class HubBudget:
+    """
+    A `CommitBudget` that counts the commits in the repository's history.
+
+    A history that cannot be read raises, whatever the reason, except that a repository or branch that is not there
+    has no commits.
+
+    Args:
+        read (`Callable`): Given a repository, the `HfApi` to read its history with.
+        limit (`int`, *optional*): Commits per window, until a refusal names another number.
+        window (`float`, *optional*): Seconds, until a refusal names another.
+    """
+
+    def __init__(self, read: Read, *, limit: int = LIMIT, window: float = WINDOW) -> None:
+        self._read = read
+        self._limit = limit
+        self._window = window
+        self._ledgers: dict[Repository, Ledger] = {}
+        self._pid = os.getpid()
+
+    def saw(self, repository: Repository, revision: str) -> None:
+        """Commits go to this branch as well: from now on it is looked at. One request more for each look."""
+        with (ledger := self._ledger(repository)).lock:
+            ledger.name(revision)
+
+    def take(self, repository: Repository) -> Slot:
+        return self._place(repository, uuid.uuid4().hex)
+
+    def recheck(self, repository: Repository, slot: Slot) -> Slot:
+        return self._place(repository, slot.id)
+
+    def spent(self, repository: Repository, slot: Slot) -> None:
+        with (ledger := self._ledger(repository)).lock:
+            ledger.spend(slot.id)
+
+    def give_back(self, repository: Repository, slot: Slot) -> None:
+        with (ledger := self._ledger(repository)).lock:
+            ledger.drop(slot.id)
+
+    def refused(
+        self, repository: Repository, slot: Slot | None, wait: float, limit: int | None, window: float | None
+    ) -> None:
+        with (ledger := self._ledger(repository)).lock:
+            if slot is not None:
+                ledger.drop(slot.id)
+            ledger.close(wait, limit or ledger.limit, window or ledger.window)
+
+    def status(self, repository: Repository) -> BudgetStatus:
+        with (ledger := self._ledger(repository)).lock:
+            self._look_if_it_matters(repository, ledger)
+            return ledger.status()
+
+    def close(self) -> None:
+        pass
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_ledgers": {}}  # locks stay where they are, and the history knows the rest
+
+    def _ledger(self, repository: Repository) -> Ledger:
+        if self._pid != os.getpid():  # forked: what the parent's writers do, the history will tell
+            self._pid, self._ledgers = os.getpid(), {}
+        return self._ledgers.setdefault(repository, Ledger(self._limit, self._window))
+
+    def _place(self, repository: Repository, slot_id: str) -> Slot:
+        with (ledger := self._ledger(repository)).lock:
+            self._look_if_it_matters(repository, ledger, slot_id)
+            return ledger.place(slot_id)
+
+    def _look_if_it_matters(self, repository: Repository, ledger: Ledger, slot_id: str | None = None) -> None:
+        """The ledger stays locked meanwhile: one looks, and the others have what it finds."""
+        if ledger.needs_a_look(slot_id):
+            asked_at = clock.monotonic()
+            shown = recent_commits(
+                self._read(repository),
+                repository.repo_id,
+                ledger.window,
+                repo_type=repository.repo_type,
+                revisions=ledger.revisions,
+                known=ledger.seen,
+            )
+            ledger.note({commit.id: clock.monotonic() - commit.age for commit in shown}, asked_at)
+
+
+def seed(read: Read, window: float = WINDOW) -> Callable[[Repository], list[float]]:
+    """How many seconds ago each commit of a repository's last window was made, for a budget that is new to it."""
+
+    def ages(repository: Repository) -> list[float]:
+        shown = recent_commits(read(repository), repository.repo_id, window, repo_type=repository.repo_type)
+        return [commit.age for commit in shown]
+
+    return ages
