@@ -243,7 +243,7 @@ class CommitBatch:
         if self._is_crowded():
             self._upload_fresh()
         # Whoever finds a commit under way leaves it at that, unless there is no room for more.
-        if self._is_due() and self._committing.acquire(blocking=self._is_full()):
+        if (self._is_due() or self._is_full()) and self._committing.acquire(blocking=self._is_full()):
             try:
                 if self._is_due():
                     self._commit()
@@ -257,7 +257,8 @@ class CommitBatch:
         return aged or self._has_reached(share)
 
     def _is_full(self) -> bool:
-        return self._has_reached(1.0)
+        # A failed commit takes along what has gathered meanwhile: while it is tried again, nothing more may gather.
+        return self._has_reached(1.0) or (self._failed and bool(self._in_flight))
 
     def _has_reached(self, share: float) -> bool:
         return len(self._pending) >= max(1.0, share * self._max_files) or self._held >= share * self._max_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import logging
@@ -659,6 +660,34 @@ class TestThreads:
         assert sum(repo.sizes) == 8 * 50
         assert max(repo.sizes) <= 50
         assert len(batch.commits) == len(repo.commits)
+
+    def test_however_often_a_commit_fails_it_does_not_grow_beyond_two(self, repo):
+        attempts: list[int] = []
+        others: list[threading.Thread] = []
+
+        class FailingApi(HfApi):
+            def create_commit(self, *args: Any, operations: list[Any], **kwargs: Any) -> Any:
+                attempts.append(len(operations))
+                if threading.current_thread() is threading.main_thread():
+                    others.append(threading.Thread(target=add_five))
+                    others[-1].start()
+                    others[-1].join(timeout=0.05)  # as far as it is let
+                raise ConnectionError
+
+        def add_five() -> None:
+            with contextlib.suppress(ConnectionError):
+                for _ in range(5):
+                    batch.add(f"{next(numbers)}.txt", b"x")
+
+        batch = repo.batch(FailingApi(repo.hub.url, TOKEN), max_files=5)
+        with pytest.raises(ConnectionError):
+            batch.add("first.txt", b"x")
+        for _ in range(4):
+            with pytest.raises(ConnectionError):
+                batch.flush()
+        for other in others:
+            other.join(timeout=60)
+        assert 5 <= max(attempts) <= 2 * 5
 
     def test_while_a_commit_waits_others_add_and_upload_until_the_next_batch_is_full(self, repo):
         api = SlowApi(repo.hub.url, TOKEN)
