@@ -53,7 +53,7 @@ COMBINATIONS = list(
 def tests(session: nox.Session, generation: str) -> None:
     """The whole suite, on each generation of huggingface_hub, and on the oldest and the newest Python at hand."""
     session.install("-e", ".[local,examples,budget]", GENERATIONS[generation], *TEST)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--numprocesses=4", *session.posargs)  # most of a test's time is waiting for an answer
 
 
 @nox.session

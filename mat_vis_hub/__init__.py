@@ -6,28 +6,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mat_vis_hub import testing
     from mat_vis_hub.api import ThrottledHfApi
-    from mat_vis_hub.events import Event, PaceEvent, RecoveredEvent, ThrottleEvent, log_event, print_line
+    from mat_vis_hub.events import ConflictEvent, Event, PaceEvent, RecoveredEvent, ThrottleEvent, log_event, print_line
     from mat_vis_hub.policy import RetryPolicy
     from mat_vis_hub.retry_after import RetryAfter, parse_retry_after
+    from mat_vis_hub.transaction import Snapshot, transact
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConflictEvent",
     "Event",
     "PaceEvent",
     "RecoveredEvent",
     "RetryAfter",
     "RetryPolicy",
+    "Snapshot",
     "ThrottleEvent",
     "ThrottledHfApi",
     "log_event",
     "parse_retry_after",
     "print_line",
     "testing",
+    "transact",
 ]
 
 _MODULES = {
     "ThrottledHfApi": "api",
+    "ConflictEvent": "events",
     "Event": "events",
     "PaceEvent": "events",
     "RecoveredEvent": "events",
@@ -37,6 +42,8 @@ _MODULES = {
     "RetryPolicy": "policy",
     "RetryAfter": "retry_after",
     "parse_retry_after": "retry_after",
+    "Snapshot": "transaction",
+    "transact": "transaction",
 }
 
 

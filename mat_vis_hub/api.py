@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 
-from mat_vis_hub import folder
+from mat_vis_hub import folder, transaction
 from mat_vis_hub.events import Hook, Hooks, without_secrets
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.recovery import Recovery
@@ -20,6 +21,8 @@ from mat_vis_hub.surface import surfacing
 from mat_vis_hub.throttle import Target, Throttle
 
 R = TypeVar("R")
+
+_BACKGROUND = threading.Lock()  # one for all objects: it is held for an instant, and objects have to pickle
 
 
 class ThrottledHfApi(HfApi):
@@ -180,6 +183,85 @@ class ThrottledHfApi(HfApi):
             return self.run_as_future(folder.upload_folder, self, **kwargs)
         return folder.upload_folder(self, **kwargs)
 
+    def transact(
+        self,
+        repo_id: str,
+        build: Callable[[transaction.Snapshot], Iterable[Any] | None],
+        *,
+        commit_message: str,
+        commit_description: str | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        max_conflicts: int = 6,
+        source: str | None = None,
+        **kwargs: Any,
+    ) -> CommitInfo | None:
+        """
+        Read, change, commit; where another writer commits first (412), read and change again.
+
+        Every read of a try sees one commit, and what is committed lands on top of exactly that one. A 429 in between is
+        waited out as ever, and is no conflict.
+
+        Args:
+            repo_id (`str`):
+                The repository.
+            build (`Callable`):
+                Takes a [`Snapshot`], whose `read(path)` gives a file's content or `None`, and returns the operations to
+                commit; `None` or none of them commits nothing. It is called again after each conflict, so it has to
+                work from the snapshot alone.
+            commit_message, commit_description, repo_type, token (*optional*):
+                As in `HfApi.create_commit`.
+            revision (`str`, *optional*, defaults to `"main"`):
+                A branch, or `refs/pr/N`.
+            max_conflicts (`int`, *optional*, defaults to `6`):
+                How many conflicts are followed by another try, each after a short random wait.
+            source (`str`, *optional*):
+                Who is writing, for this transaction alone. Defaults to the `source` of the constructor.
+            kwargs:
+                Further arguments of `create_commit`.
+
+        Returns:
+            `CommitInfo`, or `None` if there was nothing to commit.
+
+        Raises:
+            [`HfHubHTTPError`](https://huggingface.co/docs/huggingface_hub/package_reference/utilities#huggingface_hub.errors.HfHubHTTPError):
+                The last 412, after `max_conflicts` of them.
+            [`RevisionNotFoundError`](https://huggingface.co/docs/huggingface_hub/package_reference/utilities#huggingface_hub.errors.RevisionNotFoundError):
+                If there is no such branch.
+            Whatever `build`, a read or the commit raises: at once and unchanged; nothing is committed then.
+
+        Example:
+        ```python
+        >>> import json
+        >>> from huggingface_hub import CommitOperationAdd
+        >>> from mat_vis_hub import ThrottledHfApi
+        >>> def count_up(snapshot):
+        ...     count = json.loads(snapshot.read("count.json") or "0")
+        ...     return [CommitOperationAdd("count.json", json.dumps(count + 1).encode())]
+        >>> ThrottledHfApi().transact("you/textures", count_up, commit_message="Count up")  # doctest: +SKIP
+
+        ```
+        """
+        api = self
+        if source is not None:  # so that its commits are attributed as well
+            api = copy(self)
+            api.source = _checked_source(source)
+        return transaction.transact(
+            api,
+            repo_id,
+            build,
+            commit_message=commit_message,
+            commit_description=commit_description,
+            repo_type=repo_type,
+            revision=revision,
+            token=token,
+            max_conflicts=max_conflicts,
+            source=api.source,
+            tell=self._hooks.tell,
+            **kwargs,
+        )
+
     def _throttle(self, repo_id: str, kwargs: Mapping[str, Any], source: str, *, commits: bool = True) -> Throttle:
         """The loop for one call with these arguments. What may be said of it aloud holds no token."""
         secrets = (self.token, kwargs.get("token"))
@@ -238,12 +320,23 @@ class ThrottledHfApi(HfApi):
 
     def run_as_future(self, fn: Callable[..., R], *args: Any, **kwargs: Any) -> Future[R]:
         """As `HfApi.run_as_future`: in the background, one after another. Works in a forked process as well."""
-        if self._background is None or self._background.pid != os.getpid():
-            self._background = _Background()
-        return self._background.submit(fn, *args, **kwargs)
+        with _BACKGROUND:
+            if self._background is None or self._background.pid != os.getpid():
+                self._background = _Background()
+            return self._background.submit(fn, *args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_background": None}  # threads stay where they are
+
+
+def _forget() -> None:
+    """After a fork: whoever held the lock did not come along."""
+    global _BACKGROUND
+    _BACKGROUND = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 class _Background(ThreadPoolExecutor):

@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import pytest
+
 # huggingface_hub reads its environment once, when it is imported, so this comes before anything imports it.
 for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FACE_", "HUGGINGFACE_"))]:
     del os.environ[name]
@@ -10,3 +12,22 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mat-vis-hub-tests-")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def time(monkeypatch):
+    """Virtual time in which nothing may really sleep, huggingface_hub included."""
+    from mat_vis_hub.testing import virtual_time
+
+    def asleep(seconds: float) -> None:
+        raise AssertionError(f"slept for {seconds} s")
+
+    with virtual_time() as time, monkeypatch.context() as patched:
+        patched.setattr("time.sleep", asleep)
+        yield time
+
+
+@pytest.fixture
+def told() -> list:
+    """What a hook was told: pass `hooks=[told.append]`."""
+    return []

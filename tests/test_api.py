@@ -15,7 +15,6 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.errors import HfHubHTTPError
 
 from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent
-from mat_vis_hub.testing import virtual_time
 
 from .refusals import commit_quota
 
@@ -25,26 +24,9 @@ LINE = re.compile(r"^bake_throttle source=(\S+) retry=(\d+)/(\d+) reason=429 wai
 
 
 @pytest.fixture
-def time(monkeypatch):
-    """Virtual time in which nothing may really sleep, huggingface_hub included."""
-
-    def asleep(seconds: float) -> None:
-        raise AssertionError(f"slept for {seconds} s")
-
-    with virtual_time() as time, monkeypatch.context() as patched:
-        patched.setattr("time.sleep", asleep)
-        yield time
-
-
-@pytest.fixture
 def hub(local_hub, time):
     HfApi(endpoint=local_hub.url, token=TOKEN).create_repo(REPO, repo_type="dataset")
     return local_hub
-
-
-@pytest.fixture
-def told() -> list:
-    return []
 
 
 @pytest.fixture

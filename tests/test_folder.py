@@ -9,25 +9,9 @@ from huggingface_hub import CommitInfo, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent, folder
-from mat_vis_hub.testing import virtual_time
 
 REPO = "you/textures"
 WHERE = {"repo_id": REPO, "repo_type": "dataset"}
-
-
-@pytest.fixture
-def time(monkeypatch):
-    def asleep(seconds: float) -> None:
-        raise AssertionError(f"slept for {seconds} s")
-
-    with virtual_time() as time, monkeypatch.context() as patched:
-        patched.setattr("time.sleep", asleep)
-        yield time
-
-
-@pytest.fixture
-def told() -> list:
-    return []
 
 
 @pytest.fixture

@@ -9,13 +9,6 @@ import pytest
 
 from mat_vis_hub import gate
 from mat_vis_hub.gate import Gate, Gates
-from mat_vis_hub.testing import virtual_time
-
-
-@pytest.fixture
-def time():
-    with virtual_time() as time:
-        yield time
 
 
 def never(reopens_at: float) -> bool:

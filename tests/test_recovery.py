@@ -13,22 +13,10 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from mat_vis_hub import RecoveredEvent, RetryPolicy, ThrottledHfApi, ThrottleEvent
 from mat_vis_hub.recovery import Recovery, is_lost
-from mat_vis_hub.testing import virtual_time
 
 REPO = "you/textures"
 WHERE = {"repo_id": REPO, "repo_type": "dataset"}
 POLICY = RetryPolicy(jitter=0, recover=True)
-
-
-@pytest.fixture
-def time():
-    with virtual_time() as time:
-        yield time
-
-
-@pytest.fixture
-def told() -> list:
-    return []
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from mat_vis_hub import RetryPolicy, ThrottleEvent
 from mat_vis_hub.events import Hooks
 from mat_vis_hub.local_hub.limiter import Limiter
 from mat_vis_hub.local_hub.wording import commit_refusal
-from mat_vis_hub.testing import virtual_time
 from mat_vis_hub.throttle import Target, Throttle, refused_response
 
 from .refusals import Response, commit_quota
@@ -24,12 +23,6 @@ class Refused(Exception):
     def __init__(self, response: Response) -> None:
         super().__init__(response.text)
         self.response = response
-
-
-@pytest.fixture
-def time():
-    with virtual_time() as time:
-        yield time
 
 
 class Writer:

@@ -10,7 +10,7 @@ import threading
 from time import monotonic
 
 import pytest
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants, file_download
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent
@@ -39,17 +39,9 @@ def time(monkeypatch):
 
 
 @pytest.fixture
-def hub(local_hub, monkeypatch):
-    # 0.x keeps a copy of the address that downloads go to.
-    template = f"{local_hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+def hub(local_hub):
     HfApi(endpoint=local_hub.url, token=TOKEN).create_repo(**WHERE)
     return local_hub
-
-
-@pytest.fixture
-def told() -> list:
-    return []
 
 
 @pytest.fixture
@@ -448,3 +440,27 @@ def test_nonsense_is_refused_before_anything_is_asked(hub, run, arguments, error
     with pytest.raises(error, match=names):
         run(**{"build": increment, **arguments})
     assert len(hub.requests) == before
+
+
+class TestOfThrottledHfApi:
+    """The method hands everything on: the source and the hooks of its object, and a refusal's wait."""
+
+    def test_a_conflict_is_told_to_its_hooks_under_its_source(self, local_hub, monkeypatch):
+        told: list = []
+        with virtual_time():
+            api = ThrottledHfApi(endpoint=local_hub.url, token="hf_x", source="ambientcg", hooks=[told.append])
+            api.create_repo("you/textures", repo_type="dataset")
+            local_hub.answer(
+                412, body={"error": "A commit has happened since. Please refresh and try again."}, on="commit"
+            )
+            info = api.transact(
+                "you/textures",
+                lambda snapshot: [CommitOperationAdd("a.txt", (snapshot.read("a.txt") or b"") + b"a")],
+                repo_type="dataset",
+                commit_message="Add",
+                source="polyhaven",
+            )
+        assert info is not None
+        assert [event.line.split(" elapsed=")[0] for event in told] == [
+            "bake_conflict source=polyhaven repo=you/textures retry=1/6 reason=412"
+        ]

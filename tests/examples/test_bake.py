@@ -27,9 +27,9 @@ SMALL = ("--tier", "128", "--limit", "6", "--batch-size", "2")
 def test_a_bake_ends_with_everything_in_place(program, local_hub, tree):
     outcome = program(bake, *SMALL)
     assert outcome.code == 0, outcome.err
-    assert outcome.lines("bake_done") == [
-        {"source": "ambientcg", "tier": "128", "materials": "6", "commits": "5", "elapsed": "0m0s"}
-    ]
+    (done,) = outcome.lines("bake_done")
+    assert done.pop("elapsed").startswith("0m")
+    assert done == {"source": "ambientcg", "tier": "128", "materials": "6", "commits": "5"}
     files = set(tree())
     assert len([path for path in files if path.startswith("ambientcg/128/") and path.endswith(".png")]) == 6 * 4
     assert {"release-manifest.json", "ambientcg.json", "ambientcg/128/.tier_complete"} < files
