@@ -73,5 +73,5 @@ def lint(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("generation", list(GENERATIONS))
 def types(session: nox.Session, generation: str) -> None:
-    session.install("-e", ".[local]", GENERATIONS[generation], *CHECK)
+    session.install("-e", ".[local,budget]", GENERATIONS[generation], *CHECK)
     session.run("mypy")
