@@ -559,7 +559,7 @@ class TestArguments:
             (None, b"", TypeError),
             ("a.txt", "/no/such/file", ValueError),
             ("a.txt", None, TypeError),
-            ("a.txt", io.StringIO("text"), TypeError),
+            pytest.param("a.txt", io.StringIO("text"), TypeError, id="a-text-stream"),
         ],
         ids=str,
     )
