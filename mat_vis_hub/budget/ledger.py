@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from mat_vis_hub.budget.protocol import BudgetStatus, Slot
 _OTHERS = 4  # writers that are thought to commit as often as we do ...
 _HASTE = 4  # ... and, all together, the whole limit in this part of a window
 _SPREAD = 0.01  # of a window; by how much a wait is prolonged at the most
+_SOON = 1.0  # seconds
 _LATENESS = 5.0  # seconds by which the history may date a commit of ours after its end
 
 
@@ -80,7 +81,9 @@ class Ledger:
         moment = self._earliest(now, counted)
         reason = "refused" if moment == self._closed_until else "budget"
         if moment > now:
-            if reason == "budget":  # a refusal's wait has been spread by the policy
+            if (soon := self._soon_certain(now, counted, slot_id)) is not None:
+                moment = soon
+            elif reason == "budget":  # a refusal's wait has been spread by the policy
                 moment += _SPREAD * self.window * random.random()
             moment = max([moment, *(place.moment for place in self._ahead(slot_id))])  # nobody is overtaken
         else:
@@ -141,17 +144,42 @@ class Ledger:
 
     def _count(self, sent: _Sent) -> None:
         """Count a commit of ours once: as the history shows it, or by itself for as long as it does not."""
-        for oid, look in self._unclaimed.items():
-            if look > sent.place.looks and sent.place.moment <= self.seen[oid] <= sent.ended + _LATENESS:
-                del self._unclaimed[oid]
-                return
-        self._ours.append(sent)
+        if (oid := self._shown(sent, self._unclaimed)) is not None:
+            del self._unclaimed[oid]
+        else:
+            self._ours.append(sent)
+
+    def _shown(self, sent: _Sent, among: Iterable[str]) -> str | None:
+        """Which of these commits of the history may be that one of ours."""
+        for oid in among:
+            since_we_went = self._unclaimed[oid] > sent.place.looks
+            if since_we_went and sent.place.moment <= self.seen[oid] <= sent.ended + _LATENESS:
+                return oid
+        return None
 
     def _counted(self, now: float, slot_id: str | None = None) -> list[float]:
         """The moments that count, oldest first: of commits, and of the slots ahead of this one."""
         moments = [*self.seen.values(), *(sent.ended for sent in self._ours)]
         moments += (max(place.moment, now) for place in self._ahead(slot_id))
         return sorted(moment for moment in moments if moment > now - self.window)
+
+    def _soon_certain(self, now: float, counted: list[float], slot_id: str) -> float | None:
+        """
+        When to ask again, if there is room should our commits under way be among those that the history shows.
+
+        That is known once they have ended. Until then they count twice.
+        """
+        shown = set(self._unclaimed)
+        counted = counted.copy()
+        twice = []
+        for place in self._ahead(slot_id):
+            if (oid := self._shown(_Sent(place, now), shown)) is not None:
+                shown.remove(oid)
+                counted.remove(now)
+                twice.append(place.moment)
+        if not twice or self._earliest(now, counted) > now:
+            return None
+        return now + max(_SOON, now - min(twice))  # the longer they take, the longer they may yet
 
     def _ahead(self, slot_id: str | None) -> Iterator[_Place]:
         return (self._waiting[id] for id in itertools.takewhile(lambda id: id != slot_id, self._waiting))

@@ -1,4 +1,4 @@
-"""One process's count: a commit counts once, whichever way we learn of it, for exactly a window; and when a look is due."""
+"""One process's count: a commit counts once, for exactly a window, whichever way we learn of it; when a look is due."""
 
 from __future__ import annotations
 
@@ -163,3 +163,23 @@ def test_waits_are_spread_and_still_nobody_is_overtaken(time, monkeypatch):
     ledger = Ledger(limit=3, window=100)
     ledger.note({"a": 0.0, "b": 0.0, "c": 0.0}, time.now())
     assert [ledger.place(name).wait for name in "xyz"] == pytest.approx([100.9, 100.9, 100.9])
+
+
+def test_of_a_commit_under_way_that_the_history_shows_already_the_end_is_awaited(ledger, time):
+    """It counts twice until then: as itself and as what may be another's. Nobody waits a whole window for that."""
+    for name in "abc":
+        ledger.place(name)
+    time.advance(3)
+    ledger.note({name: time.now() - 1 for name in "ABC"}, time.now())
+    assert ledger.place("x").wait == 3  # for as long as they have been under way
+    for name in "abc":
+        ledger.spend(name)
+    assert ledger.place("x").wait == 0
+
+
+def test_a_slot_is_not_held_up_by_a_commit_under_way_for_hours(ledger, time):
+    for name in "abcd":
+        ledger.place(name)
+    time.advance(3 * 3600)
+    ledger.note({}, time.now())
+    assert ledger.place("x").wait == 0

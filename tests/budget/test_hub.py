@@ -1,0 +1,337 @@
+"""A budget without a server: writers that share nothing but the repository's history, on a Hub on this machine."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from mat_vis_hub import RetryPolicy, clock, gate
+from mat_vis_hub.budget.hub import HubBudget, seed
+from mat_vis_hub.budget.protocol import Repository
+from mat_vis_hub.events import Hooks
+from mat_vis_hub.local_hub import LocalHub
+from mat_vis_hub.local_hub.limiter import MODELS
+from mat_vis_hub.testing import virtual_time
+from mat_vis_hub.throttle import Target, Throttle
+
+REPO = "you/textures"
+HOUR = 3600.0
+
+
+@pytest.fixture
+def time():
+    with virtual_time() as time:
+        yield time
+
+
+@pytest.fixture
+def hub(local_hub, time):
+    HfApi(endpoint=local_hub.url, token="hf_x").create_repo(REPO)
+    return local_hub
+
+
+class Job:
+    """A process on a machine of its own: it has its own count and its own gate, and shares only the Hub."""
+
+    names = itertools.count()
+
+    def __init__(self, hub: LocalHub, **options) -> None:
+        self.hub = hub
+        self.repository = Repository(hub.url, "model", REPO)
+        self.api = HfApi(endpoint=hub.url, token="hf_x")
+        self.budget = HubBudget(lambda repository: self.api, **options)
+        self.gate = gate.Gate()
+
+    def commit(self, **kwargs):
+        """Straight to the Hub, whatever the budget would say."""
+        operations = [CommitOperationAdd(f"{next(self.names)}.txt", b"")]
+        return self.api.create_commit(REPO, operations, commit_message="m", **kwargs)
+
+    def take(self):
+        return self.budget.take(self.repository)
+
+    def paced(self, **kwargs) -> None:
+        """As a throttled commit goes: a slot, its wait, the commit, and after a refusal once more."""
+        target = Target(self.hub.url, "model", REPO, "main", "job")
+        policy = RetryPolicy(max_retries=50, max_total_wait=1e6)
+        throttle = Throttle(target, policy, Hooks([]), budget=self.budget)
+        throttle._gate = self.gate
+        throttle.run(lambda: self.commit(**kwargs), before_retry=lambda: None)
+
+    @property
+    def used(self) -> int:
+        return self.budget.status(self.repository).used
+
+
+def run(writers: list[Callable[[], object]]) -> None:
+    """All at once; what one of them raises is raised."""
+    with ThreadPoolExecutor(len(writers)) as pool:
+        for future in [pool.submit(writer) for writer in writers]:
+            future.result(timeout=60)
+
+
+def looks(hub: LocalHub) -> int:
+    """Requests for a page of the history so far."""
+    return sum(request.endpoint == "history" for request in hub.requests)
+
+
+class TestOthersCommits:
+    def test_made_before_we_began_are_counted(self, hub, time):
+        stranger = Job(hub)
+        for _ in range(3):
+            stranger.commit()
+        time.advance(60)
+        slot = Job(hub, limit=3).take()
+        assert (slot.used, slot.limit, slot.reason) == (3, 3, "budget")
+        assert HOUR - 60 <= slot.wait <= 1.01 * HOUR - 58
+
+    def test_do_not_count_once_the_window_has_passed(self, hub, time):
+        Job(hub).commit()
+        time.advance(HOUR + 2)
+        assert Job(hub).used == 0
+
+    def test_the_commit_that_made_the_repository_does_not_count(self, hub):
+        assert Job(hub).used == 0
+
+    @pytest.mark.local_hub(limit=8)
+    def test_two_that_take_turns_are_never_refused(self, hub, time):
+        one, two = Job(hub, limit=8), Job(hub, limit=8)
+        for _ in range(16):
+            one.paced()
+            two.paced()
+        assert hub.refusals == []
+        assert 3 * HOUR <= time.now() <= 1.05 * 3 * HOUR  # the optimum: 8 at once, and 8 after each hour
+
+    def test_made_while_we_wait_for_a_slot_prolong_the_wait(self, hub, time):
+        job, stranger = Job(hub, limit=2), Job(hub)
+        job.paced()
+        time.advance(1000)
+        job.paced()
+        slot = job.take()
+        time.advance(slot.wait)
+        stranger.commit()
+        slot = job.budget.recheck(job.repository, slot)
+        assert 900 < slot.wait < 1040  # until the second of ours has left
+        time.advance(slot.wait)
+        assert job.budget.recheck(job.repository, slot).wait == 0
+
+
+class TestBranches:
+    def test_one_that_was_named_counts_and_what_it_shares_with_others_counts_once(self, hub):
+        stranger, job = Job(hub), Job(hub)
+        stranger.commit()
+        stranger.api.create_branch(REPO, branch="v2026.04.2")
+        stranger.commit(revision="v2026.04.2")
+        assert job.used == 1
+        job.budget.saw(job.repository, "v2026.04.2")
+        assert job.used == 2
+
+    def test_a_pull_request_s_can_be_named_as_well(self, hub):
+        stranger, job = Job(hub), Job(hub)
+        info = stranger.commit(create_pr=True)
+        job.budget.saw(job.repository, info.pr_revision)
+        assert job.used == 1
+
+    def test_one_that_is_not_there_has_no_commits(self, hub):
+        job = Job(hub)
+        job.commit()
+        job.budget.saw(job.repository, "yet-to-be-made")
+        assert job.used == 1
+
+    def test_our_own_commits_count_wherever_they_went(self, hub, time):
+        job = Job(hub, limit=3)
+        for _ in range(3):
+            job.paced(create_pr=True)
+            time.advance(10)
+        job.budget.saw(job.repository, "refs/pr/2")  # makes it look again
+        assert job.used == 3
+        assert job.take().wait > 0
+
+
+class TestRaces:
+    @pytest.mark.local_hub(limit=8)
+    def test_two_that_look_at_the_same_moment_fall_back_on_a_refusal(self, hub, time):
+        one, two = Job(hub, limit=8), Job(hub, limit=8)
+        for _ in range(7):
+            one.paced()
+        slots = [one.take(), two.take()]
+        assert [slot.wait for slot in slots] == [0, 0]  # there is room for one
+        one.commit()
+        with pytest.raises(HfHubHTTPError, match="429"):
+            two.commit()
+        two.budget.refused(two.repository, slots[1], 1000, 8, HOUR)
+        slot = two.take()
+        assert (slot.wait, slot.reason) == (1000, "refused")
+        time.advance(1000)
+        assert two.budget.recheck(two.repository, slot).wait > 2500  # it looked, and has seen all eight
+
+    @pytest.mark.parametrize(
+        "model", [pytest.param(model, marks=pytest.mark.local_hub(limit=8, model=model)) for model in MODELS]
+    )
+    def test_writers_at_full_tilt_all_get_through(self, hub, model):
+        """Three jobs of two threads each, eight commits per window, nothing shared but the history."""
+        jobs = [Job(hub, limit=8) for _ in range(3)]
+        run([lambda job=job: [job.paced() for _ in range(5)] for job in jobs * 2])
+        assert len(hub.commits) == 30
+        assert len(hub.refusals) <= 15  # without a budget: most of what was sent
+
+
+class TestWhatItCosts:
+    def test_a_run_of_128_commits_alone(self, hub, time):
+        job = Job(hub)
+        for _ in range(128):
+            job.paced()
+            time.advance(2)
+        assert hub.refusals == []
+        assert looks(hub) <= 24  # next to two requests for each commit, of 1,000 per five minutes
+
+    @pytest.mark.local_hub(limit=None)
+    def test_only_as_many_pages_as_the_window_needs(self, hub, time):
+        stranger = Job(hub)
+        for _ in range(120):
+            stranger.commit()
+        time.advance(2 * HOUR)
+        for _ in range(60):
+            stranger.commit()
+        job = Job(hub)
+        assert job.used == 60
+        assert looks(hub) == 2
+
+    @pytest.mark.local_hub(limit=None)
+    def test_a_later_look_reads_only_what_is_new(self, hub, time):
+        stranger, job = Job(hub), Job(hub)
+        for _ in range(120):
+            stranger.commit()
+        assert job.used == 120
+        before = looks(hub)
+        time.advance(1000)
+        stranger.commit()
+        assert job.used == 121
+        assert looks(hub) == before + 1
+
+    def test_nothing_while_the_window_is_full(self, hub, time):
+        job = Job(hub, limit=2)
+        job.paced()
+        job.paced()
+        before = looks(hub)
+        for _ in range(10):
+            assert job.take().wait > 0
+        assert looks(hub) == before
+
+
+class TestThreadsOfOneProcess:
+    @pytest.mark.local_hub(limit=16)
+    def test_alone_are_never_refused(self, hub, time):
+        job = Job(hub, limit=16)
+        run([lambda: [job.paced() for _ in range(4)]] * 8)
+        assert len(hub.commits) == 32
+        assert hub.refusals == []
+
+
+class TestRefused:
+    def test_closes_and_corrects_the_quota(self, hub, time):
+        job = Job(hub)
+        job.budget.refused(job.repository, job.take(), 600, 256, HOUR / 2)
+        slot = job.take()
+        assert (slot.wait, slot.limit, slot.reason) == (600, 256, "refused")
+        status = job.budget.status(job.repository)
+        assert (status.used, status.limit, status.window) == (1, 256, HOUR / 2)  # the slot just taken
+
+    def test_a_longer_window_is_looked_at_whole(self, hub, time):
+        job, stranger = Job(hub), Job(hub)
+        stranger.commit()
+        time.advance(1.5 * HOUR)
+        stranger.commit()
+        assert job.used == 1
+        job.budget.refused(job.repository, None, 0, None, 24 * HOUR)
+        assert job.used == 2
+
+
+class TestWhenTheHistoryCannotBeRead:
+    def test_of_a_repository_yet_to_be_made_nothing_counts(self, local_hub, time):
+        assert Job(local_hub).take().wait == 0
+
+    def test_any_other_reason_raises_and_takes_no_slot(self, hub, time):
+        job = Job(hub)
+        for status in (401, 403, 500):
+            hub.answer(status, on="history")
+            with pytest.raises(HfHubHTTPError):
+                job.take()
+        hub.drop(on="history")
+        with pytest.raises(Exception, match=r"(?i)disconnect|aborted|closed|reset"):
+            job.take()
+        assert job.used == 0
+
+    @pytest.mark.local_hub(limit=None)
+    def test_halfway_through_it_starts_again(self, hub, time):
+        stranger, job = Job(hub), Job(hub)
+        for _ in range(60):
+            stranger.commit()
+        hub.answer(500, on="history", after=1)
+        with pytest.raises(HfHubHTTPError):
+            job.take()
+        assert job.used == 60
+
+
+class TestClocks:
+    @pytest.mark.parametrize(
+        "off",
+        [
+            pytest.param(off, marks=pytest.mark.local_hub(limit=8, clock=lambda off=off: clock.wall() + off))
+            for off in (-3600, -30, 30, 3600)
+        ],
+    )
+    def test_one_that_is_off_does_not_matter(self, hub, time, off):
+        one, two = Job(hub, limit=8), Job(hub, limit=8)
+        for _ in range(8):
+            one.paced()
+            two.paced()
+        assert hub.refusals == []
+        assert HOUR <= time.now() <= 1.02 * HOUR
+
+    def test_one_that_jumps_does_not_matter(self, hub, time, monkeypatch):
+        job = Job(hub, limit=1)
+        job.paced()
+        monkeypatch.setattr(time, "_wall", time._wall + 7200)
+        assert HOUR <= job.take().wait <= 1.01 * HOUR
+
+
+class TestLife:
+    def test_a_copy_starts_with_the_history_and_nothing_else(self, hub):
+        job = Job(hub, limit=5)
+        job.paced()
+        job.take()
+        twin = copy.copy(job.budget)
+        assert job.used == 2
+        assert twin.status(job.repository).used == 1
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+    def test_a_fork_is_not_held_up_by_its_parent_s_locks(self, hub):
+        job = Job(hub)
+        job.take()
+        with job.budget._ledger(job.repository).lock:
+            if (child := os.fork()) == 0:
+                free = job.budget._ledger(job.repository).lock.acquire(timeout=1)
+                os._exit(0 if free else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+class TestSeed:
+    def test_gives_the_ages_of_the_window_s_commits(self, hub, time):
+        job = Job(hub)
+        for _ in range(3):
+            job.commit()
+            time.advance(HOUR / 2)
+        ages = seed(lambda repository: job.api, HOUR)(job.repository)
+        assert ages == pytest.approx([HOUR / 2, HOUR], abs=2)
+
+    def test_gives_none_for_a_repository_yet_to_be_made(self, local_hub, time):
+        job = Job(local_hub)
+        assert seed(lambda repository: job.api)(job.repository) == []
