@@ -53,7 +53,8 @@ COMBINATIONS = list(
 def tests(session: nox.Session, generation: str) -> None:
     """The whole suite, on each generation of huggingface_hub, and on the oldest and the newest Python at hand."""
     session.install("-e", ".[local,examples,budget]", GENERATIONS[generation], *TEST)
-    session.run("pytest", "--numprocesses=4", *session.posargs)  # most of a test's time is waiting for an answer
+    # Most of a test's time is waiting for an answer.
+    session.run("pytest", "--numprocesses=4", "--timeout=180", *session.posargs)
 
 
 @nox.session

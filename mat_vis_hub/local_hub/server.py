@@ -257,9 +257,11 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            if connection.transport:
-                connection.transport.abort()  # idle or busy: nobody waits for a client
+        for _ in range(10):  # a connection that has just been accepted takes a few turns of the loop to be known
+            for connection in list(self.server_state.connections):
+                if connection.transport:
+                    connection.transport.abort()  # idle or busy: nobody waits for a client
+            await asyncio.sleep(0)
         if self.server_state.tasks:  # they hear of it and end; what does not is cancelled with the loop
             await asyncio.wait(self.server_state.tasks, timeout=0.2)
 
