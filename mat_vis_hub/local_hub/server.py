@@ -255,13 +255,18 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._leaving.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # asyncio takes it ill when a server is closed while it accepts a connection. So first it looks for no more,
         for server in self.servers:
-            server.close()
-        for _ in range(10):  # a connection that has just been accepted takes a few turns of the loop to be known
+            for listener in server.sockets:
+                with suppress(NotImplementedError):  # not every loop can
+                    self._loop.remove_reader(listener.fileno())
+        for _ in range(10):  # then those that it has just accepted take a few turns of the loop to be known,
             for connection in list(self.server_state.connections):
                 if connection.transport:
                     connection.transport.abort()  # idle or busy: nobody waits for a client
             await asyncio.sleep(0)
+        for server in self.servers:  # and those that it had not got to are reset by the system.
+            server.close()
         if self.server_state.tasks:  # they hear of it and end; what does not is cancelled with the loop
             await asyncio.wait(self.server_state.tasks, timeout=0.2)
 
