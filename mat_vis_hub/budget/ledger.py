@@ -151,11 +151,12 @@ class Ledger:
 
     def _shown(self, sent: _Sent, among: Iterable[str]) -> str | None:
         """Which of these commits of the history may be that one of ours."""
-        for oid in among:
-            since_we_went = self._unclaimed[oid] > sent.place.looks
-            if since_we_went and sent.place.moment <= self.seen[oid] <= sent.ended + _LATENESS:
-                return oid
-        return None
+        fitting = (
+            oid
+            for oid in among
+            if self._unclaimed[oid] > sent.place.looks and sent.place.moment <= self.seen[oid] <= sent.ended + _LATENESS
+        )
+        return min(fitting, key=self.seen.__getitem__, default=None)  # the later ones may be our later ones
 
     def _counted(self, now: float, slot_id: str | None = None) -> list[float]:
         """The moments that count, oldest first: of commits, and of the slots ahead of this one."""

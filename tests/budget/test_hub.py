@@ -190,6 +190,7 @@ class TestWhatItCosts:
             job.paced()
             time.advance(2)
         assert hub.refusals == []
+        assert job.used == 128
         assert looks(hub) <= 24  # next to two requests for each commit, of 1,000 per five minutes
 
     @pytest.mark.local_hub(limit=None)

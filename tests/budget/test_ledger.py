@@ -115,6 +115,15 @@ class TestOurOwnInTheHistory:
         ledger.note({"after": time.now()}, time.now())
         assert ledger.status().used == 3
 
+    def test_is_found_among_others_of_ours_close_by(self, time):
+        """The history has the newest first, and dates them up to two seconds late."""
+        ledger = Ledger(limit=100, window=100)
+        ledger.note({}, time.now())
+        for number in range(20):
+            commit(ledger, time, takes=1, name=str(number))
+        ledger.note({str(number): number + 2.9 for number in reversed(range(20))}, time.now())
+        assert ledger.status().used == 20
+
     def test_is_one_of_those_made_meanwhile_and_no_more_than_one(self, ledger, time):
         commit(ledger, time)
         ledger.note({"ours": time.now(), "another's": time.now()}, time.now())
