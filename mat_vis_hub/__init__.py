@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mat_vis_hub import testing
     from mat_vis_hub.api import ThrottledHfApi
+    from mat_vis_hub.batch import CommitBatch
+    from mat_vis_hub.budget import BudgetStatus, CommitBudget
     from mat_vis_hub.events import ConflictEvent, Event, PaceEvent, RecoveredEvent, ThrottleEvent, log_event, print_line
     from mat_vis_hub.policy import RetryPolicy
     from mat_vis_hub.retry_after import RetryAfter, parse_retry_after
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BudgetStatus",
+    "CommitBatch",
+    "CommitBudget",
     "ConflictEvent",
     "Event",
     "PaceEvent",
@@ -32,6 +37,9 @@ __all__ = [
 
 _MODULES = {
     "ThrottledHfApi": "api",
+    "CommitBatch": "batch",
+    "BudgetStatus": "budget",
+    "CommitBudget": "budget",
     "ConflictEvent": "events",
     "Event": "events",
     "PaceEvent": "events",

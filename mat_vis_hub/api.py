@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 
 from mat_vis_hub import folder, transaction
+from mat_vis_hub.batch import CommitBatch
+from mat_vis_hub.budget import BudgetStatus, CommitBudget, Guarded, Repository, from_url
 from mat_vis_hub.events import Hook, Hooks, without_secrets
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.recovery import Recovery
@@ -40,8 +42,11 @@ class ThrottledHfApi(HfApi):
             Who is writing, for attribution in the log.
         retry (`RetryPolicy`, *optional*):
             How long to wait, how often, and when to give up. Defaults to `RetryPolicy()`: five retries and two hours.
-        budget (*optional*):
-            Reserved for commit budgets; only `None` is accepted.
+        budget (`str` or `CommitBudget`, *optional*):
+            Where the commits of all writers are counted, so that each goes when there is room: a URL such as
+            `"memory://"`, `"sqlite:////var/lib/bake/budget.db"`, `"redis://cache:6379/0"`, `"postgresql://..."` or
+            `"hub://"`, see [`from_url`]. Defaults to the environment variable `MAT_VIS_HUB_BUDGET`, else to none:
+            then only refusals tell.
         hooks (`Iterable` of `Callable`, *optional*):
             Each is called with every [`Event`]. Defaults to [`print_line`] alone: one line on standard output.
 
@@ -71,7 +76,7 @@ class ThrottledHfApi(HfApi):
         *,
         source: str = "unknown",
         retry: RetryPolicy | None = None,
-        budget: None = None,
+        budget: str | CommitBudget | None = None,
         hooks: Iterable[Hook] | None = None,
     ) -> None:
         super().__init__(
@@ -84,11 +89,10 @@ class ThrottledHfApi(HfApi):
         )
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise TypeError(f"retry={retry!r}: retry must be a RetryPolicy, as in retry=RetryPolicy(max_retries=10).")
-        if budget is not None:
-            raise ValueError("budget: this version of mat_vis_hub knows no commit budgets yet; leave the argument out.")
         self.source = _checked_source(source)
         self.retry = retry if retry is not None else RetryPolicy()
         self._hooks = Hooks(hooks)
+        self._budget = self._guarded(budget if budget is not None else os.environ.get("MAT_VIS_HUB_BUDGET") or None)
         self._background: _Background | None = None
 
     def create_commit(  # type: ignore[override]  # one signature for three generations: the rest is HfApi's own
@@ -262,6 +266,72 @@ class ThrottledHfApi(HfApi):
             **kwargs,
         )
 
+    def batch(self, repo_id: str, *, commit_message: str, **kwargs: Any) -> CommitBatch:
+        """
+        Gather many files into few commits.
+
+        Args:
+            repo_id (`str`):
+                The repository, for example `"you/textures"`.
+            commit_message (`str`):
+                Of every commit.
+            kwargs:
+                Further arguments of [`CommitBatch`]: `repo_type`, `revision`, `max_files`, `max_bytes`, `max_age`,
+                `source`, ...
+
+        Returns:
+            [`CommitBatch`], a context manager: `add(path, file_or_bytes)`, `delete(path)`; on leaving, it commits the
+            rest.
+
+        Example:
+        ```python
+        >>> from mat_vis_hub import ThrottledHfApi
+        >>> api = ThrottledHfApi()
+        >>> with api.batch("you/textures", repo_type="dataset", commit_message="Bake") as batch:  # doctest: +SKIP
+        ...     batch.add("brick/color.png", "brick.png")
+
+        ```
+        """
+        return CommitBatch(self, repo_id, commit_message=commit_message, **{"source": self.source, **kwargs})
+
+    def budget_status(self, repo_id: str, *, repo_type: str | None = None) -> BudgetStatus:
+        """
+        Where a repository's budget stands: commits used, the limit, its window, and when the next slots free up.
+
+        Args:
+            repo_id (`str`):
+                The repository.
+            repo_type (`str`, *optional*):
+                As in `HfApi.create_commit`.
+
+        Returns:
+            [`BudgetStatus`]: `used`, `limit`, `window` in seconds, and `frees_in`: in how many seconds the next slots
+            free up.
+
+        Raises:
+            [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+                If this object has no budget.
+            [`BudgetError`]
+                If the count cannot be had.
+
+        Example:
+        ```python
+        >>> from mat_vis_hub import ThrottledHfApi
+        >>> api = ThrottledHfApi(budget="memory://?limit=256")
+        >>> api.budget_status("you/textures", repo_type="dataset")
+        BudgetStatus(used=0, limit=256, window=3600.0, frees_in=())
+
+        ```
+        """
+        if self._budget is None:
+            raise ValueError('This ThrottledHfApi has no budget: make it with budget="memory://" or another URL.')
+        return self._budget.status(Repository(self.endpoint, repo_type or "model", repo_id))
+
+    def _guarded(self, budget: str | CommitBudget | None) -> Guarded | None:
+        if isinstance(budget, str):
+            budget = from_url(budget, read=partial(_reader, self.token, self.headers))
+        return Guarded(budget) if budget is not None else None
+
     def _throttle(self, repo_id: str, kwargs: Mapping[str, Any], source: str, *, commits: bool = True) -> Throttle:
         """The loop for one call with these arguments. What may be said of it aloud holds no token."""
         secrets = (self.token, kwargs.get("token"))
@@ -272,7 +342,7 @@ class ThrottledHfApi(HfApi):
             revision=without_secrets(str(kwargs.get("revision") or "main"), secrets),
             source=without_secrets(source, secrets),
         )
-        return Throttle(target, self.retry, self._hooks, commits=commits)
+        return Throttle(target, self.retry, self._hooks, budget=self._budget, commits=commits)
 
     @contextmanager
     def everywhere(self) -> Iterator[None]:
@@ -357,6 +427,11 @@ def _rewinder(operations: list[Any]) -> Callable[[], None]:
             stream.seek(position)
 
     return rewind
+
+
+def _reader(token: str | bool | None, headers: dict[str, str] | None, repository: Repository) -> HfApi:
+    """Who reads a repository's history for a budget."""
+    return HfApi(endpoint=repository.endpoint, token=token, headers=headers)
 
 
 def _checked_source(source: object) -> str:

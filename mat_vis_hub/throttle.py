@@ -8,7 +8,8 @@ from typing import Any, NoReturn, TypeVar
 
 from mat_vis_hub import clock, countdown, gate
 from mat_vis_hub.budget.claim import Claim
-from mat_vis_hub.budget.protocol import CommitBudget, Repository, Slot
+from mat_vis_hub.budget.guard import Guarded
+from mat_vis_hub.budget.protocol import Repository, Slot
 from mat_vis_hub.events import Hooks, PaceEvent, RecoveredEvent, ThrottleEvent, elapsed
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.retry_after import read_refusal
@@ -48,7 +49,7 @@ class Throttle:
         target (`Target`): Where it goes.
         policy (`RetryPolicy`): How long to wait, and when to give up.
         hooks (`Hooks`): Whom to tell.
-        budget (`CommitBudget`, *optional*): Who knows when there is room for a commit.
+        budget (`Guarded`, *optional*): Who knows when there is room for a commit.
         commits (`bool`): Whether the call commits, and so goes through the repository's gate with all that do.
     """
 
@@ -58,7 +59,7 @@ class Throttle:
         policy: RetryPolicy,
         hooks: Hooks,
         *,
-        budget: CommitBudget | None = None,
+        budget: Guarded | None = None,
         commits: bool = True,
     ) -> None:
         self._target = target
@@ -86,6 +87,8 @@ class Throttle:
             The last refusal, with a note, once the policy gives up. Any other exception at once, as it is.
         """
         repository = Repository(self._target.endpoint, self._target.repo_type, self._target.repo_id)
+        if self._budget is not None:
+            self._budget.saw(repository, self._target.revision)
         while True:
             with (
                 Claim(self._budget, repository, self._wait_for_slot) as claim,

@@ -22,8 +22,8 @@ def time(monkeypatch):
     def asleep(seconds: float) -> None:
         raise AssertionError(f"slept for {seconds} s")
 
-    with virtual_time() as time, monkeypatch.context() as patched:
-        patched.setattr("time.sleep", asleep)
+    monkeypatch.setattr("time.sleep", asleep)
+    with virtual_time() as time:
         yield time
 
 

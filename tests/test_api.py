@@ -301,7 +301,7 @@ class TestObject:
             ({"source": None}, TypeError, "source"),
             ({"retry": {"max_retries": 3}}, TypeError, "RetryPolicy"),
             ({"hooks": print}, TypeError, "hooks"),
-            ({"budget": "redis://cache"}, ValueError, "budget"),
+            ({"budget": "carrier-pigeon://"}, ValueError, "budget"),
         ],
         ids=lambda value: str(value),
     )

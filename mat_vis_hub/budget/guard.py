@@ -32,6 +32,11 @@ class Guarded:
         self._paused_until = -math.inf
         self._failing = False
 
+    def saw(self, repository: Repository, revision: str) -> None:
+        """Tell a budget that looks at branches of this one."""
+        if callable(saw := getattr(self.budget, "saw", None)):
+            self._try(lambda: saw(repository, revision), None)
+
     def take(self, repository: Repository) -> Slot:
         return self._try(lambda: self.budget.take(repository), _unguarded(uuid.uuid4().hex))
 
