@@ -1,4 +1,4 @@
-"""Everything that must hold, in one command: `nox`. What is installed is held to ranges, so that a run is repeatable."""
+"""All that must hold, in one command: `nox`. What is installed is held to ranges, so that a run is repeatable."""
 
 from __future__ import annotations
 

@@ -25,8 +25,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from baking.layout import MANIFEST, TIERS, Tier, materials_at
 from PIL import Image
+
+from baking.layout import MANIFEST, TIERS, Tier, materials_at
 
 HERE = Path(__file__).parent
 REPO, RELEASE = "demo/mat-vis-tst", "v2026.04.2"

@@ -7,9 +7,10 @@ pytest.importorskip("skimage", reason="importing the examples' package asks for 
 import re
 
 import numpy as np
+from PIL import Image
+
 from baking import folder, textures
 from baking.layout import Tier
-from PIL import Image
 
 TIER = Tier("mine", "128")
 

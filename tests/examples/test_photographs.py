@@ -7,9 +7,10 @@ import pytest
 pytest.importorskip("skimage", reason="the examples read scikit-image's photographs")
 
 import skimage.data
+from PIL import Image
+
 from baking import photographs
 from baking.layout import NAME, Tier
-from PIL import Image
 
 
 @pytest.mark.parametrize("source", photographs.SOURCES)

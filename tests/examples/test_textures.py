@@ -7,8 +7,9 @@ import pytest
 pytest.importorskip("skimage", reason="the examples compute textures with scikit-image")
 
 import numpy as np
-from baking import textures
 from PIL import Image
+
+from baking import textures
 
 FLAT = np.full((16, 16), 0.4)
 # A slope that rises to the right, and one that rises to the top of the image.
