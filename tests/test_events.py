@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,12 +103,12 @@ class TestLine:
 
 
 class TestPrintLine:
-    def test_prints_one_line_and_flushes(self, monkeypatch):
-        out = io.TextIOWrapper(io.BufferedWriter(raw := io.BytesIO()), encoding="utf-8")
-        raw.close = lambda: None
-        monkeypatch.setattr(sys, "stdout", out)
+    def test_prints_one_line_in_one_piece_and_flushes(self, monkeypatch):
+        calls: list = []
+        stream = SimpleNamespace(encoding="utf-8", write=calls.append, flush=lambda: calls.append("flushed"))
+        monkeypatch.setattr(sys, "stdout", stream)
         print_line(throttle())
-        assert raw.getvalue().decode() == throttle().line + "\n"
+        assert calls == [throttle().line + "\n", "flushed"]
 
     def test_a_terminal_of_another_encoding_loses_no_event(self, monkeypatch):
         out = io.TextIOWrapper(raw := io.BytesIO(), encoding="ascii")
