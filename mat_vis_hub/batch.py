@@ -202,7 +202,7 @@ class CommitBatch:
 
     def __enter__(self) -> Self:
         self._bar = utils.tqdm(  # type: ignore[no-untyped-call]
-            desc=one_line(self._where["repo_id"]), unit=" files", disable=not countdown._someone_watches()
+            desc=one_line(self._where["repo_id"]), unit=" files", disable=not countdown.someone_watches()
         )
         return self
 

@@ -33,7 +33,7 @@ def wait_until(deadline: float, *, what: str, reason: str, since: float) -> None
     seconds = deadline - clock.monotonic()
     if seconds < _WORTH_SHOWING:
         clock.wait_until(deadline)
-    elif not _someone_watches():
+    elif not someone_watches():
         clock.wait_until(deadline, tick=_heartbeat(deadline, what, since), every=_HEARTBEAT)
     elif _bar_is_free.acquire(blocking=False):
         with _progress_bar(seconds, reason) as tick:
@@ -42,7 +42,8 @@ def wait_until(deadline: float, *, what: str, reason: str, since: float) -> None
         clock.wait_until(deadline)
 
 
-def _someone_watches() -> bool:
+def someone_watches() -> bool:
+    """Whether a progress bar would be seen: a terminal or a notebook, and bars are not disabled."""
     from huggingface_hub.utils import are_progress_bars_disabled, is_notebook
 
     if are_progress_bars_disabled():
