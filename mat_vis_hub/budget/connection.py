@@ -7,7 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import finalize
 
 
 class _Closable(Protocol):
@@ -25,6 +26,12 @@ class _Here(Generic[C]):
         self.lock = threading.Lock()
         self.connection: C | None = None
 
+    def drop(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.close()
+
 
 class PerProcess(Generic[C]):
     """
@@ -39,6 +46,7 @@ class PerProcess(Generic[C]):
     def __init__(self, connect: Callable[[], C]) -> None:
         self._connect = connect
         self._by_pid: dict[int, _Here[C]] = {}
+        finalize(self, _close_here, self._by_pid)  # also of a budget that nobody closes
 
     @contextmanager
     def held(self) -> Iterator[C]:
@@ -51,21 +59,18 @@ class PerProcess(Generic[C]):
                 here.connection = self._connect()
             yield here.connection
         except BaseException:
-            self._drop(here)
+            here.drop()
             raise
         finally:
             here.lock.release()
 
     def close(self) -> None:
-        here = self._by_pid.setdefault(os.getpid(), _Here())
-        with here.lock:
-            self._drop(here)
+        _close_here(self._by_pid)
 
-    def _drop(self, here: _Here[C]) -> None:
-        connection, here.connection = here.connection, None
-        if connection is not None:
-            with contextlib.suppress(Exception):
-                connection.close()
+    def __reduce__(self) -> tuple[type[PerProcess[C]], tuple[Callable[[], C]]]:
+        return PerProcess, (self._connect,)
 
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_by_pid": {}}
+
+def _close_here(by_pid: dict[int, _Here[Any]]) -> None:
+    if (here := by_pid.get(os.getpid())) is not None:
+        here.drop()

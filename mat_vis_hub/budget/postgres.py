@@ -22,9 +22,10 @@ from mat_vis_hub.budget.log import COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.budget.shared import LoggedBudget, Seed, name_of
 
-_TIMEOUT = 2  # seconds, for each of: to connect, to wait for another's transaction, to answer
+_TIMEOUT = 2  # seconds to connect, or to answer
+_BUSY = 1  # seconds to wait for another's transaction
 
-_SESSION = f"SET timezone = 'UTC'; SET lock_timeout = '{_TIMEOUT}s'; SET statement_timeout = '{_TIMEOUT}s'"
+_SESSION = f"SET timezone = 'UTC'; SET lock_timeout = '{_BUSY}s'; SET statement_timeout = '{_TIMEOUT}s'"
 _REPOSITORIES = """
 SELECT pg_advisory_xact_lock(7108261);
 CREATE TABLE IF NOT EXISTS mat_vis_hub_repositories (

@@ -54,13 +54,14 @@ redis.call('PEXPIRE', KEYS[1], at - now + 2 * window)
 return {{slot, at - now, used, limit, reopened and 1 or 0}}
 """
 
-# KEYS: log. ARGV: the slot's id, the state it gets or nothing to remove it, when ('' is now), how long to keep the log.
+# KEYS: log. ARGV: the slot's id, the state it gets or nothing to remove it, when ('' is now), how long to keep it then.
 _MOVE = f"""
 {_NOW}
 redis.call('ZREM', KEYS[1], '{WAITING}' .. ARGV[1] .. ':1', '{COUNTED}' .. ARGV[1] .. ':1')
 if ARGV[2] ~= '' then
     redis.call('ZADD', KEYS[1], tonumber(ARGV[3]) or now, ARGV[2] .. ARGV[1] .. ':1')
-    redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), ARGV[4]))
+    local keep = math.max(0, (tonumber(ARGV[3]) or now) - now) + ARGV[4]
+    redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), keep))
 end
 """
 

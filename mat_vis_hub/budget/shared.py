@@ -115,7 +115,7 @@ class LoggedBudget(ABC):
         try:
             yield
         except self.errors as error:
-            why = without_secrets(str(error).strip().rstrip("."), self.secrets)
+            why = without_secrets(" ".join(str(error).split()).rstrip(".?"), self.secrets)
             raise BudgetError(f"The budget {self.shown} cannot be used: {why}. {self.advice}") from error
 
 

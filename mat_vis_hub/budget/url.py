@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from mat_vis_hub.budget.protocol import LIMIT, WINDOW, CommitBudget, Repository
 
@@ -110,7 +110,7 @@ def _parse(url: str) -> _Named:
         limit=_limit(ours.get("limit", str(LIMIT)), shown),
         window=_window(ours.get("window", str(WINDOW)), shown),
         seed="seed" in ours,
-        for_driver=parts._replace(query=urlencode(theirs)).geturl(),
+        for_driver=parts._replace(query=urlencode(theirs, quote_via=quote)).geturl(),
     )
 
 

@@ -1,0 +1,195 @@
+"""The rule by which slots are handed out, the same wherever the count is kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.budget.conftest import REPOSITORY as HERE
+
+MINUTE = 60.0
+
+
+def seconds(value: float):
+    """A server's clock goes on while the test runs."""
+    return pytest.approx(value, abs=0.9)
+
+
+def waits(budget, count: int) -> list[float]:
+    return [budget.take(HERE).wait for _ in range(count)]
+
+
+def test_the_limit_goes_at_once_and_each_further_slot_a_window_after_the_one_that_it_follows(place):
+    budget = place.budget(limit=3, window=MINUTE)
+    assert waits(budget, 2) == [0, 0]
+    place.passes(10)
+    assert waits(budget, 5) == [0, seconds(50), seconds(50), seconds(60), seconds(110)]
+
+
+def test_a_slot_says_how_many_are_used_and_what_it_waits_for(place):
+    budget = place.budget(limit=2, window=MINUTE)
+    slots = [budget.take(HERE) for _ in range(4)]
+    assert [slot.used for slot in slots] == [0, 1, 2, 2]
+    assert {(slot.limit, slot.reason) for slot in slots} == {(2, "budget")}
+    assert len({slot.id for slot in slots}) == 4
+
+
+def test_two_budgets_with_one_url_share_one_count(place):
+    assert [place.budget(limit=2, window=MINUTE).take(HERE).wait for _ in range(3)] == [0, 0, seconds(60)]
+
+
+def test_repositories_are_counted_apart(place):
+    budget = place.budget(limit=1, window=MINUTE)
+    assert budget.take(HERE).wait == 0
+    for other in ({"repo_type": "model"}, {"repo_id": "you/others"}, {"endpoint": "http://127.0.0.1:1"}):
+        assert budget.take(type(HERE)(**{**HERE.__dict__, **other})).wait == 0
+
+
+def test_a_commit_counts_from_its_end_so_who_waits_for_it_waits_that_much_longer(place):
+    budget = place.budget(limit=1, window=MINUTE)
+    slow, next_one = budget.take(HERE), budget.take(HERE)
+    place.passes(20)
+    budget.spent(HERE, slow)
+    place.passes(40.5)
+    next_one = budget.recheck(HERE, next_one)
+    assert next_one.wait == seconds(19.5)
+    place.passes(20.5)
+    assert budget.recheck(HERE, next_one).wait == 0
+
+
+def test_those_who_wait_go_in_the_order_in_which_they_asked(place):
+    budget = place.budget(limit=3, window=MINUTE)
+    first = [budget.take(HERE) for _ in range(3)]
+    waiting = [budget.take(HERE) for _ in range(6)]
+    for slot in first:
+        place.passes(10)
+        budget.spent(HERE, slot)
+    place.passes(30.1)
+    for slot in reversed(waiting):  # whoever asks again first
+        budget.recheck(HERE, slot)
+    again = [budget.recheck(HERE, slot).wait for slot in waiting]
+    assert again == [seconds(wait) for wait in (9.9, 19.9, 29.9, 69.9, 79.9, 89.9)]
+
+
+def test_a_slot_given_back_goes_to_whoever_asks_next_and_reservations_keep_their_moment(place):
+    budget = place.budget(limit=2, window=MINUTE)
+    slots = [budget.take(HERE) for _ in range(2)]
+    place.passes(10)
+    budget.give_back(HERE, slots[0])
+    assert waits(budget, 2) == [0, seconds(50)]
+    place.passes(1)
+    budget.give_back(HERE, slots[1])
+    assert budget.status(HERE).frees_in[0] > 40
+
+
+def test_the_slot_of_a_writer_that_died_leaves_with_its_window(place):
+    budget = place.budget(limit=1, window=MINUTE)
+    budget.take(HERE)
+    dies_waiting = budget.take(HERE)
+    assert dies_waiting.wait == seconds(60)
+    place.passes(60.1)
+    assert budget.take(HERE).wait == seconds(60)
+    place.passes(120.1)
+    assert budget.take(HERE).wait == 0
+
+
+def test_a_slot_that_the_place_has_forgotten_is_checked_and_counted_all_the_same(place):
+    budget = place.budget(limit=1, window=MINUTE)
+    budget.give_back(HERE, slot := budget.take(HERE))
+    assert budget.recheck(HERE, slot).wait == 0
+    budget.give_back(HERE, slot)
+    budget.spent(HERE, slot)
+    assert budget.take(HERE).wait == seconds(60)
+
+
+def test_a_refusal_closes_the_count_for_all_who_share_it(place):
+    one, other = place.budget(limit=9, window=MINUTE), place.budget(limit=9, window=MINUTE)
+    one.refused(HERE, one.take(HERE), 100, None, None)
+    slot = other.take(HERE)
+    assert (slot.wait, slot.reason, slot.used) == (seconds(100), "refused", 0)
+    assert other.take(type(HERE)("https://huggingface.co", "dataset", "you/others")).wait == 0
+
+
+def test_who_waits_for_a_slot_already_waits_for_the_reopening_as_well(place):
+    budget = place.budget(limit=1, window=MINUTE)
+    refused, waiting = budget.take(HERE), budget.take(HERE)
+    budget.refused(HERE, refused, 100, None, None)
+    place.passes(60.1)
+    assert budget.recheck(HERE, waiting).wait == seconds(39.9)
+
+
+def test_of_two_refusals_the_later_reopening_holds(place):
+    budget = place.budget(window=MINUTE)
+    budget.refused(HERE, None, 100, None, None)
+    budget.refused(HERE, None, 10, None, None)
+    assert budget.take(HERE).wait == seconds(100)
+
+
+def test_a_quota_that_the_refusal_names_replaces_the_budgets_own_for_all(place):
+    place.budget(limit=128, window=3600).refused(HERE, None, 1, 2, MINUTE)
+    place.passes(MINUTE)
+    budget = place.budget(limit=128, window=3600)
+    assert [budget.take(HERE).limit for _ in range(2)] == [2, 2]
+    assert budget.take(HERE).wait == seconds(60)
+    status = budget.status(HERE)
+    assert (status.limit, status.window) == (2, MINUTE)
+
+
+def test_after_a_reopening_one_goes_then_two_then_four(place):
+    budget = place.budget(limit=9, window=MINUTE)
+    budget.refused(HERE, None, 100, None, None)
+    assert waits(budget, 8) == [pytest.approx(100 + step * 1.2, abs=0.5) for step in (0, 1, 1, 2, 2, 2, 2, 3)]
+
+
+def test_a_new_refusal_right_after_the_reopening_stops_the_others_before_they_meet_their_own(place):
+    budget = place.budget(limit=9, window=MINUTE)
+    budget.refused(HERE, None, 10, None, None)
+    first, second, third = (budget.take(HERE) for _ in range(3))
+    place.passes(10.1)
+    assert budget.recheck(HERE, first).wait == 0
+    budget.refused(HERE, first, 30, None, None)
+    place.passes(1.2)
+    assert budget.recheck(HERE, second).wait == seconds(28.8)
+    assert budget.recheck(HERE, third).wait == seconds(30)
+
+
+def test_the_status_tells_when_the_next_slots_free_up_and_takes_none(place):
+    budget = place.budget(limit=3, window=MINUTE)
+    assert budget.status(HERE).used == budget.status(HERE).used == 0
+    assert budget.status(HERE).frees_in == ()
+    budget.take(HERE)
+    place.passes(20)
+    waits(budget, 3)
+    status = budget.status(HERE)
+    assert (status.used, status.limit, status.window) == (4, 3, MINUTE)
+    assert status.frees_in == (seconds(60), seconds(60), seconds(100))
+
+
+def test_the_status_of_a_closed_count_says_when_it_reopens(place):
+    budget = place.budget(limit=2, window=MINUTE)
+    budget.refused(HERE, None, 100, None, None)
+    assert budget.status(HERE).frees_in == (seconds(100), seconds(100))
+
+
+def test_a_seed_is_asked_once_and_counts_what_was_committed_before(place):
+    asked = []
+    budget = place.budget(limit=3, window=MINUTE, seed=lambda repository: asked.append(repository) or [50, 10, 70])
+    assert waits(budget, 2) == [0, seconds(10)]
+    assert asked == [HERE]
+
+
+def test_a_seed_counts_nothing_twice(place):
+    committed = place.budget(limit=4, window=MINUTE)
+    committed.spent(HERE, committed.take(HERE))
+    place.passes(5)
+    for _ in range(2):
+        late = place.budget(limit=4, window=MINUTE, seed=lambda repository: [30, 5])
+        assert late.status(HERE).used == 2
+
+
+def test_a_seed_that_fails_is_said_and_costs_no_more(place, caplog):
+    def broken(repository):
+        raise OSError("no network")
+
+    assert waits(place.budget(seed=broken), 2) == [0, 0]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no network" in caplog.text
