@@ -10,13 +10,15 @@ where it stopped.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
 from baking import program, textures
 from baking.layout import TIERS, Material, Tier, materials_at
 from baking.log import Log
 from baking.publish import Release, Textures, publish
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         release = Release(program.open_hub(args), args.repo, args.release)
         # Everything is read from the one commit that was newest when the derive began.
         head = finished(release, larger)
-        materials = materials_at(release.read_json(larger.catalog, head, []), larger)
+        materials = materials_at(json.loads(release.read(larger.catalog, head)), larger)
 
         def render(material: Material) -> Textures:
             return {
@@ -54,8 +56,9 @@ def finished(release: Release, tier: Tier) -> str:
     """
     try:
         head = release.head()
-        if release.exists(tier.sentinel, head):
-            return head
+        release.read(tier.sentinel, head)
+        return head
+    except EntryNotFoundError:
         found = f"tier {tier.name} of source {tier.source} is not complete (no {tier.sentinel})"
     except RevisionNotFoundError:
         found = f"no release {release.name}"

@@ -24,14 +24,6 @@ class Log:
     def done(self, *, materials: int, commits: int) -> None:
         self._print("done", f"materials={materials} commits={commits} elapsed={self._elapsed()}")
 
-    def conflict(self, *, retry: int, max_retries: int) -> None:
-        source = self._tier.source
-        print(
-            f"bake_conflict source={source} retry={retry}/{max_retries} reason=412 wait_s=0.0 "
-            f"elapsed={self._elapsed()}",
-            flush=True,
-        )
-
     def _print(self, event: str, fields: str) -> None:
         print(f"{self._kind}_{event} source={self._tier.source} tier={self._tier.name} {fields}", flush=True)
 

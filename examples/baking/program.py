@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable
 from typing import NoReturn
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, file_download
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import validate_repo_id
 
@@ -122,11 +122,18 @@ def positive(value: str) -> int:
 
 def open_hub(args: argparse.Namespace) -> HfApi:
     """The Hub that every commit of the two programs goes to. The constructor is all that they know of throttling."""
-    # huggingface_hub 0.x reads the URLs of commits by its own endpoint, whatever its HfApi was given.
-    constants.ENDPOINT = args.endpoint or constants.ENDPOINT
+    if args.endpoint:
+        make_default(args.endpoint)
     if os.environ.get("MAT_VIS_PLAIN_HFAPI"):  # for `demo.py --plain`, which shows what happens without
         return HfApi(endpoint=args.endpoint)
     return ThrottledHfApi(endpoint=args.endpoint, source=args.source)
+
+
+def make_default(endpoint: str) -> None:
+    """Let `endpoint` be huggingface_hub's own: 0.x reads the URLs of commits by that, whatever its HfApi was given."""
+    constants.ENDPOINT = endpoint
+    for module in (constants, file_download):  # both have the name, and 0.x and 1.x read one each
+        module.HUGGINGFACE_CO_URL_TEMPLATE = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
 
 
 def run(args: argparse.Namespace, work: Callable[[argparse.Namespace], None], *, prog: str) -> int:
@@ -151,12 +158,15 @@ def run(args: argparse.Namespace, work: Callable[[argparse.Namespace], None], *,
 
 def describe(error: BaseException) -> str:
     """An error from the Hub or the network in one line."""
-    if isinstance(error, HfHubHTTPError):
+    while not (answered := isinstance(error, HfHubHTTPError) and error.response is not None):
+        inner = error.__cause__ or error.__context__
+        if not inner:
+            break
+        error = inner  # down to the Hub's answer, or to "Connection refused"
+    if answered:
         status = error.response.status_code
         said = f"{status} {error.server_message or error}"
         what_to_do = WHAT_TO_DO.get(status, RUN_AGAIN)
     else:
-        while inner := error.__cause__ or error.__context__:  # down to "Connection refused"
-            error = inner
         said, what_to_do = str(error) or type(error).__name__, RUN_AGAIN
     return f"{textwrap.shorten(said, 160, placeholder=' ...')}; {what_to_do}"

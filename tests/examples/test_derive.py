@@ -13,8 +13,9 @@ pytest.importorskip("skimage", reason="the examples compute textures with scikit
 import bake
 import derive
 import numpy as np
-from baking import textures
 from PIL import Image
+
+from baking import textures
 
 REPO, RELEASE = "me/mat-vis-tst", "v2026.04.2"
 LARGE = ("--tier", "256", "--limit", "4", "--batch-size", "2")

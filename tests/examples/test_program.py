@@ -96,6 +96,14 @@ def test_another_owners_repository_is_one_line_too(program, local_hub):
     assert re.fullmatch(r"[^\n]*: 403 [^\n]*; set HF_TOKEN to [^\n]*\n", outcome.err)
 
 
+def test_a_manifest_that_may_not_be_read_is_one_line_too(program, local_hub):
+    """huggingface_hub then says that the file is not in its cache; the Hub's answer is the reason."""
+    local_hub.answer(403, body={"error": "no reading"}, on="resolve", times=100)
+    outcome = program(bake, "--tier", "128", "--limit", "1")
+    assert outcome.code == 1
+    assert re.search(r": me/mat-vis-tst at [^\n]*: 403 [^\n]*; set HF_TOKEN to [^\n]*\n$", outcome.err)
+
+
 def test_nobody_at_the_endpoint_is_one_line_too(program, local_hub):
     url = local_hub.url
     local_hub.stop()
