@@ -15,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import validate_repo_id
 
 from mat_vis_hub import ThrottledHfApi
+from mat_vis_hub.budget import BudgetError
 
 from .layout import NAME, TIERS
 
@@ -126,7 +127,10 @@ def open_hub(args: argparse.Namespace) -> HfApi:
         make_default(args.endpoint)
     if os.environ.get("MAT_VIS_PLAIN_HFAPI"):  # for `demo.py --plain`, which shows what happens without
         return HfApi(endpoint=args.endpoint)
-    return ThrottledHfApi(endpoint=args.endpoint, source=args.source)
+    try:
+        return ThrottledHfApi(endpoint=args.endpoint, source=args.source)
+    except (BudgetError, ImportError, ValueError) as error:
+        raise Failure(f"MAT_VIS_HUB_BUDGET: {error}") from error
 
 
 def make_default(endpoint: str) -> None:

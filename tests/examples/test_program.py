@@ -112,6 +112,13 @@ def test_nobody_at_the_endpoint_is_one_line_too(program, local_hub):
     assert re.fullmatch(rf"[^\n]*: me/mat-vis-tst at {url}: [^\n]*refused[^\n]*\n", outcome.err)
 
 
+def test_a_budget_that_is_none_is_one_line_too(program, monkeypatch):
+    monkeypatch.setenv("MAT_VIS_HUB_BUDGET", "abacus://desk")
+    outcome = program(bake, "--tier", "128", "--limit", "1")
+    assert outcome.code == 1
+    assert re.fullmatch(r"[^\n]*: MAT_VIS_HUB_BUDGET: [^\n]*abacus://desk[^\n]*\n", outcome.err)
+
+
 def test_a_hub_that_never_takes_a_commit_is_one_line_after_all_retries(program, local_hub, time):
     local_hub.answer(429, body={"error": "You have exceeded the rate limit."}, on="commit", times=6)
     outcome = program(bake, "--tier", "128", "--limit", "1")

@@ -1,14 +1,16 @@
 """The workflows validate against GitHub's schema, and queue as their headers say."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from mat_vis_hub import ThrottledHfApi
+
 pytest.importorskip("check_jsonschema", reason="check-jsonschema ships the schema of GitHub workflows")
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with check-jsonschema")
-
 
 WORKFLOWS = sorted((Path(__file__).parents[2] / "examples" / "workflows").glob("*.yml"))
 
@@ -27,14 +29,32 @@ def test_both_validate_against_the_schema():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+SIDE_BY_SIDE = "inputs.writers == 'side by side' && "
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_all_writers_of_a_repository_queue_in_one_group(path):
-    [job] = load(path)["jobs"].values()
+def test_all_writers_of_a_repository_queue_in_one_group_unless_told_otherwise(path):
+    workflow = load(path)
+    [job] = workflow["jobs"].values()
     assert job["concurrency"] == {
-        "group": "${{ inputs.repo }}-budget",
+        "group": "${{ inputs.repo }}-budget${{ " + SIDE_BY_SIDE + "format('-{0}', matrix.source) || '' }}",
         "cancel-in-progress": "false",
         "queue": "max",
     }
+    writers = workflow["on"]["workflow_dispatch"]["inputs"]["writers"]
+    assert (writers["default"], writers["options"]) == ("one at a time", ["one at a time", "side by side"])
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_side_by_side_they_share_a_budget(path):
+    [job] = load(path)["jobs"].values()
+    [budget] = [step["env"]["MAT_VIS_HUB_BUDGET"] for step in job["steps"] if "env" in step]
+    assert budget == "${{ " + SIDE_BY_SIDE + "(secrets.MAT_VIS_HUB_BUDGET || 'hub://') || '' }}"
+
+
+@pytest.mark.parametrize("url", re.findall(r"hub://[\w?=&]*", WORKFLOWS[0].read_text()))
+def test_the_header_names_budgets_that_there_are(url):
+    ThrottledHfApi(budget=url)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
