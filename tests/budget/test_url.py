@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
 
-from mat_vis_hub.budget import LIMIT, WINDOW, BudgetError, from_url
+from mat_vis_hub.budget import LIMIT, WINDOW, BudgetError, Repository, from_url
 from mat_vis_hub.budget.url import without_password
 from tests.budget.conftest import REPOSITORY as HERE
 from tests.budget.servers import free_port
@@ -106,6 +107,22 @@ def test_a_url_is_shown_without_its_password(url, shown):
     assert without_password(url) == shown
 
 
+def test_a_seed_counts_what_the_history_has_already(local_hub, time):
+    api = HfApi(endpoint=local_hub.url, token="hf_local")
+    api.create_repo("you/textures")
+    for name in "abc":
+        operations = [CommitOperationAdd(name, b"")]
+        api.create_commit("you/textures", operations, commit_message="Add a file")
+    budget = from_url("memory://?limit=4&seed=hub", read=lambda repository: api)
+    repository = Repository(local_hub.url, "model", "you/textures")
+    assert budget.status(repository).used == 3
+    assert [budget.take(repository).wait > 0 for _ in range(2)] == [False, True]
+
+
+def test_the_history_itself_can_be_the_count(time):
+    assert type(from_url("hub://?limit=256")).__name__ == "HubBudget"
+
+
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "postgresql"])
 def test_a_server_that_is_not_there_is_one_clear_error_at_once(scheme):
     url = f"{scheme}://127.0.0.1:{free_port()}/0"
@@ -142,8 +159,8 @@ def test_a_missing_driver_is_one_sentence_that_says_what_to_install(url, driver,
 def test_no_driver_loads_before_a_budget_needs_it():
     code = (
         "import sys, mat_vis_hub; from mat_vis_hub.budget import from_url; mat_vis_hub.ThrottledHfApi\n"
-        "drivers = {'pyrate_limiter', 'sqlite3', 'redis', 'psycopg'}; print(drivers & set(sys.modules))\n"
-        "from_url('memory://'); print(drivers & set(sys.modules) - {'sqlite3'})"
+        "drivers = {'pyrate_limiter', 'redis', 'psycopg'}; print(drivers & set(sys.modules))\n"
+        "from_url('memory://'); print(drivers & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines() == ["set()", "{'pyrate_limiter'}"]
