@@ -6,8 +6,9 @@ slot of a writer that dies leaves with its window and holds nobody up for longer
 
 The Hub counts a commit when it carries it out, later than the slot was taken. So `spent` moves the entry to the end of
 the commit, and a writer whose wait is over rechecks: entries that have moved may have to leave first. It counts the
-commits of others, and the waiting slots that were taken before its own; not those behind it. So nobody is overtaken by
-who asked later, except that a slot given back is taken by whoever asks next: reservations keep their moment.
+commits of others, and the waiting slots that were taken before its own; not those behind it. So the order slips in two
+cases only: a slot given back goes to whoever asks next, while reservations keep their moment (or, where that fills the
+window again, move by that one slot); and a refused commit asks anew, behind those who wait by then.
 
 A refusal closes the log for all, and shows that somebody commits past it. How many commits those are and when they
 leave is unknown: with a fixed window all of them at the reopening, with a sliding one perhaps one at a time. So after a
