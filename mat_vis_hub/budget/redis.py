@@ -50,7 +50,7 @@ while true do
     if verdict[1] < 0 then break end
     at = verdict[2] + window + 1
 end
-redis.call('PEXPIRE', KEYS[1], at - now + 2 * window)
+redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), at - now + 2 * window))
 return {{slot, at - now, used, limit, reopened and 1 or 0}}
 """
 
