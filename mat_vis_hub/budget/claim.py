@@ -17,8 +17,8 @@ class Claim:
         budget (`CommitBudget`, *optional*): Who counts.
         repository (`Repository`): Whose commits.
         wait (`Callable`):
-            Called with the slot while it cannot be used yet, as often as it takes. `False` goes without a slot: the Hub
-            then says itself what the budget foresaw.
+            Called with the slot while it cannot be used yet, as often as it takes. `False` goes all the same, and is
+            counted all the same: the Hub then says itself whether there was room.
     """
 
     def __init__(self, budget: CommitBudget | None, repository: Repository, wait: Callable[[Slot], bool]) -> None:
@@ -34,7 +34,6 @@ class Claim:
         try:
             while slot.wait > 0:
                 if not self._wait(slot):
-                    self._give_back()
                     break
                 self._slot = slot = self._budget.recheck(self._repository, slot)
         except BaseException:  # Ctrl-C in the wait: nothing has been sent
