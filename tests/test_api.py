@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent
+from mat_vis_hub import BudgetStatus, RetryPolicy, ThrottledHfApi, ThrottleEvent
 
 from .refusals import commit_quota
 
@@ -256,6 +256,76 @@ class TestWriters:
         assert len(hub.commits) == 16
         assert len(hub.refusals) <= 2
         assert time.now() <= 1.05 * 3600
+
+
+class TestBudget:
+    """Nothing is refused that could be foreseen; the wait is told, counted, and visible beforehand."""
+
+    @pytest.fixture
+    def api(self, hub, told) -> ThrottledHfApi:
+        pytest.importorskip("pyrate_limiter", reason="the extra `budget`")
+        return ThrottledHfApi(
+            endpoint=hub.url, token=TOKEN, source="ambientcg", budget="memory://?limit=2&window=60", hooks=[told.append]
+        )
+
+    @pytest.mark.local_hub(limit=2, window=60)
+    def test_a_wait_is_told_before_any_refusal(self, api, hub, time, told):
+        for number in range(5):
+            commit(api, add(f"{number}.txt"))
+        assert len(hub.commits) == 5
+        assert hub.refusals == []
+        assert 120 <= time.now() <= 125
+        for event in told:
+            line = r"bake_pace source=ambientcg repo=you/textures reason=budget used=2/2 wait_s=60\.\d elapsed=0m0s"
+            assert re.fullmatch(line, event.line)
+        assert len(told) == 2
+
+    def test_where_it_stands_is_known_beforehand(self, api):
+        assert api.budget_status(REPO, repo_type="dataset") == BudgetStatus(0, 2, 60.0, ())
+        commit(api)
+        status = api.budget_status(REPO, repo_type="dataset")
+        assert (status.used, status.limit, status.window) == (1, 2, 60.0)
+        assert status.frees_in == (pytest.approx(60, abs=0.1),)
+        with pytest.raises(ValueError, match="no budget"):
+            ThrottledHfApi().budget_status(REPO)
+
+    @pytest.mark.local_hub(limit=2, window=60)
+    def test_it_counts_towards_max_total_wait(self, api, hub, time):
+        api.retry = RetryPolicy(max_total_wait=10)
+        commit(api, add("1.txt"))
+        commit(api, add("2.txt"))
+        with pytest.raises(HfHubHTTPError) as caught:  # a refusal of its own, without a wait
+            commit(api, add("3.txt"))
+        assert caught.value.response.status_code == 429
+        assert time.waits == []
+
+    def test_a_refusal_all_the_same_is_known_to_all_who_share_it_and_corrects_the_limit(self, api, hub, time, told):
+        refuse(hub)
+        commit(api)
+        assert api.budget_status(REPO, repo_type="dataset").limit == 128
+        assert len(time.waits) == 1
+
+    def test_the_environment_names_one_and_an_argument_wins(self, hub, monkeypatch):
+        pytest.importorskip("pyrate_limiter", reason="the extra `budget`")
+        monkeypatch.setenv("MAT_VIS_HUB_BUDGET", "memory://?limit=7")
+        api = ThrottledHfApi(endpoint=hub.url)
+        assert api.budget_status("you/unheard-of").limit == 7
+        api = ThrottledHfApi(endpoint=hub.url, budget="memory://?limit=9")
+        assert api.budget_status("you/unheard-of-as-well").limit == 9
+
+    @pytest.mark.parametrize(
+        ("url", "says"),
+        [
+            ("carrier-pigeon://", "carrier-pigeon"),
+            ("memory://?limit=many", "limit"),
+            ("redis://:s3cret@127.0.0.1:1/0", "127.0.0.1"),
+        ],
+    )
+    def test_what_cannot_work_says_so_at_the_start_without_its_password(self, url, says):
+        pytest.importorskip("redis", reason="the extra `budget`")
+        with pytest.raises((ValueError, RuntimeError), match=says) as caught:
+            ThrottledHfApi(budget=url)
+        assert "s3cret" not in str(caught.value)
 
 
 class TestOtherRoads:
