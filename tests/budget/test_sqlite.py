@@ -152,16 +152,18 @@ def test_after_a_start_of_the_machine_what_was_counted_still_counts_and_nobody_i
     for _ in range(2):
         budget.spent(HERE, budget.take(HERE))
     assert budget.take(HERE).wait == pytest.approx(60, abs=0.1)  # it died waiting
-    monkeypatch.setattr(clock, "current", Rebooted(time, uptime, down=20))
-    monkeypatch.setattr(sqlite, "_boot", lambda: "the next")
-    assert budget.take(HERE).wait == pytest.approx(40, abs=0.1)
+    with monkeypatch.context() as patched:  # undone before virtual time ends
+        patched.setattr(clock, "current", Rebooted(time, uptime, down=20))
+        patched.setattr(sqlite, "_boot", lambda: "the next")
+        assert budget.take(HERE).wait == pytest.approx(40, abs=0.1)
 
 
 def test_a_monotonic_clock_that_starts_afresh_unannounced_is_noticed(budget, time, monkeypatch):
     time.advance(1_000_000)
     budget.spent(HERE, budget.take(HERE))
-    monkeypatch.setattr(clock, "current", Rebooted(time, 5.0, down=3600))
-    assert [budget.take(HERE).wait for _ in range(2)] == [0, 0]
+    with monkeypatch.context() as patched:  # undone before virtual time ends
+        patched.setattr(clock, "current", Rebooted(time, 5.0, down=3600))
+        assert [budget.take(HERE).wait for _ in range(2)] == [0, 0]
 
 
 def test_a_pickled_budget_shares_the_count(budget, time):
