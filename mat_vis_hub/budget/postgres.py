@@ -135,7 +135,9 @@ class _Log(CountedLog):
 
     def _begin(self, connection: _Connection, quota: Quota) -> PostgresBucket:
         table = f"mat_vis_hub_{hashlib.sha256(self._name.encode()).hexdigest()[:24]}"
-        bucket = PostgresBucket(connection, table, [Rate(quota.limit, quota.window)])  # type: ignore[arg-type]
+        # One connection stands for the pool, whose type is known only where psycopg-pool happens to be installed.
+        pool: Any = connection
+        bucket = PostgresBucket(pool, table, [Rate(quota.limit, quota.window)])
         connection.buckets[self._name] = bucket
         return bucket
 
