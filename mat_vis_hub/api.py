@@ -158,7 +158,7 @@ class ThrottledHfApi(HfApi):
             lambda: upload(repo_id=repo_id, additions=additions, **kwargs), before_retry=_rewinder(additions)
         )
 
-    def upload_folder(self, **kwargs: Any) -> CommitInfo | Future[CommitInfo]:  # type: ignore[override]
+    def upload_folder(self, **kwargs: Any) -> CommitInfo | Future[CommitInfo]:  # type: ignore[override]  # as above
         """
         As `HfApi.upload_folder`, with every commit through `create_commit`, and in as few commits or fewer.
 

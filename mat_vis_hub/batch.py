@@ -201,7 +201,7 @@ class CommitBatch:
             return list(dict.fromkeys([*self._in_flight.paths(), *self._pending.paths()]))
 
     def __enter__(self) -> Self:
-        self._bar = utils.tqdm(  # type: ignore[no-untyped-call]
+        self._bar = utils.tqdm(  # type: ignore[no-untyped-call]  # huggingface_hub's has no types
             desc=one_line(self._where["repo_id"]), unit=" files", disable=not countdown.someone_watches()
         )
         return self

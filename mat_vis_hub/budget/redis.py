@@ -139,11 +139,11 @@ class _Log(Log):
         self._default = default
 
     @property
-    def now(self) -> int:  # type: ignore[override]
+    def now(self) -> int:  # type: ignore[override]  # the server's, read when asked
         return self._read[0]
 
     @property
-    def quota(self) -> Quota:  # type: ignore[override]
+    def quota(self) -> Quota:  # type: ignore[override]  # as above
         return self._read[1]
 
     def entries(self) -> list[Entry]:

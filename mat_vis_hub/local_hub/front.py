@@ -180,4 +180,4 @@ async def _nowhere(message: Message) -> None:
 
 def _abort_connection(send: Send) -> None:
     cycle: Callable[..., object] = send.__self__  # type: ignore[attr-defined]  # uvicorn's request/response cycle
-    cycle.transport.abort()  # type: ignore[attr-defined]
+    cycle.transport.abort()  # type: ignore[attr-defined]  # a test would notice its loss

@@ -28,7 +28,7 @@ class XorbStore:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="local-hub-xet-")  # noqa: SIM115
+        self._file = tempfile.TemporaryFile(prefix="local-hub-xet-")  # noqa: SIM115  # closed when this object goes
         self._lock = threading.Lock()  # around each seek and what follows it
         self._xorbs: dict[str, list[_Chunk]] = {}
         weakref.finalize(self, self._file.close)
@@ -81,7 +81,7 @@ def _unpack_chunk(scheme: int, packed: bytes, size: int) -> bytes:
     if scheme == 0:
         data = packed
     elif scheme in (1, 2):
-        import lz4.frame  # type: ignore[import-untyped]
+        import lz4.frame  # type: ignore[import-untyped]  # it ships none
 
         try:
             data = lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=size)
