@@ -1,8 +1,9 @@
 """One gate per process and repository, so that a closed window costs about one refusal and not one per writer.
 
 A writer that is refused closes the gate for all of them until the moment the server named. Then they go one by one
-until one succeeds, and twice as many with each success. Once the quota is known, they also go one by one where it must
-be about spent: a refusal then meets one writer, and not all that are under way.
+until one succeeds, and twice as many with each success. They also go one by one where the quota must be about spent: a
+refusal then meets one writer, and not all that are under way. Until a refusal names the quota, that is at every
+multiple of the usual one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 
 from mat_vis_hub import clock
 
+_USUAL_LIMIT, _USUAL_WINDOW = 128, 3600.0  # commits, seconds
 _PATIENCE_FOR_OTHERS = 60.0  # real seconds; a writer that hangs holds the others up no longer than this
 
 
@@ -28,7 +30,7 @@ class Gate:
         self._passed = 0  # commits that succeeded since the window opened
         self._opened_at = clock.monotonic()
         self._limit: int | None = None
-        self._window = math.inf
+        self._window = _USUAL_WINDOW
         self.reopens_at = -math.inf
 
     @contextmanager
@@ -65,8 +67,13 @@ class Gate:
             return True
         if clock.monotonic() - self._opened_at >= self._window:
             self._opened_at, self._passed = clock.monotonic(), 0
-        left = math.inf if self._limit is None else self._limit - self._passed
-        return self._in_flight < min(self._width, left)
+        return self._in_flight < min(self._width, self._left())
+
+    def _left(self) -> int:
+        """How many more the window takes. Where that is a guess, the one who would find out counts among them."""
+        if self._limit is not None:
+            return self._limit - self._passed
+        return _USUAL_LIMIT - max(self._passed - 1, 0) % _USUAL_LIMIT
 
     def _succeeded(self) -> None:
         with self._changed:

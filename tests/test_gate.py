@@ -111,6 +111,22 @@ def test_once_the_quota_is_known_the_last_commits_of_a_window_go_one_by_one(time
         assert has_room(gate)  # and a window later it is new
 
 
+def test_until_it_is_known_every_multiple_of_the_usual_quota_is_passed_by_one_alone(time):
+    gate = Gate()
+    for _ in range(2):
+        for _ in range(127):
+            pass_through(gate)
+        with gate.passage(never):
+            assert has_room(gate)
+        pass_through(gate)
+        with gate.passage(never):
+            assert not has_room(gate)
+    time.advance(3600)
+    pass_through(gate)
+    with gate.passage(never):
+        assert has_room(gate)
+
+
 def test_a_writer_that_hangs_holds_the_others_up_for_a_while_only(time, monkeypatch):
     monkeypatch.setattr("mat_vis_hub.gate._PATIENCE_FOR_OTHERS", 0.01)
     gate = Gate()
