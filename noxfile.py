@@ -14,6 +14,7 @@ nox.needs_version = ">=2025.5.1"
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
 CHECK = nox.project.dependency_groups(PROJECT, "check")
+BENCH = nox.project.dependency_groups(PROJECT, "bench")
 
 # The three living generations of huggingface_hub: on requests, on httpx, on httpx2.
 GENERATIONS = {"0.36": "huggingface_hub==0.36.*", "1": "huggingface_hub>=1.33,<2", "2": "huggingface_hub>=2.4,<3"}
@@ -53,10 +54,8 @@ COMBINATIONS = list(
 def tests(session: nox.Session, generation: str) -> None:
     """The whole suite, on each generation of huggingface_hub, and on the oldest and the newest Python at hand."""
     session.install("-e", ".[local,examples,budget]", GENERATIONS[generation], *TEST)
-    options = ["--numprocesses=4", "--timeout=180"]  # most of a test's time is waiting for an answer
+    options = ["--numprocesses=4", "--dist=worksteal", "--timeout=180"]  # many a test waits, for an answer or a window
     options += ["--reruns=1"]  # some race real processes against real time: what a busy machine upset gets one more go
-    if session.python != CURRENT:
-        options += ["--ignore=tests/examples"]  # which have been run on each generation by then
     session.run("pytest", *options, *session.posargs)
 
 
@@ -79,3 +78,10 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session, generation: str) -> None:
     session.install("-e", ".[local,budget]", GENERATIONS[generation], *CHECK)
     session.run("mypy")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """What the README's figures come from; `nox -s bench -- timeline` runs one part."""
+    session.install("-e", ".[local,examples,budget]", GENERATIONS[NEWEST], *BENCH)
+    session.run("python", "-m", "benchmarks", *session.posargs)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from huggingface_hub import HfApi
@@ -22,28 +24,31 @@ COMMITS = 32
 OPTIMUM = (COMMITS // LIMIT - 1) * WINDOW
 REPO = "you/textures"
 
-WRITER = f"""
-import json, sys, time
+WRITERS = f"""
+import json, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from huggingface_hub import CommitOperationAdd
 from mat_vis_hub import ThrottledHfApi
 
-budget, name, threads, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+budget, processes, threads, count = sys.argv[1], *map(int, sys.argv[2:])
+number = next((number for number in range(1, processes) if os.fork() == 0), 0)
 told = []
-api = ThrottledHfApi(token="hf_local", budget=budget, source=name, hooks=[told.append])
+api = ThrottledHfApi(token="hf_local", budget=budget, source=f"w{{number}}", hooks=[told.append])
+
+def say(line):
+    os.write(1, line.encode() + b"\\n")  # whole, between the lines of the others
 
 def write(thread):
-    for number in range(count // threads):
-        operations = [CommitOperationAdd(f"{{name}}/{{thread}}/{{number}}.txt", b"")]
+    for commit in range(count // threads):
+        operations = [CommitOperationAdd(f"{{number}}/{{thread}}/{{commit}}.txt", b"")]
         api.create_commit("{REPO}", operations, commit_message="Add a file")
 
 with ThreadPoolExecutor(threads) as pool:
     list(pool.map(lambda _: api.list_repo_refs("{REPO}"), range(threads)))  # connect
-    print("ready", flush=True)
-    input()
+    say("ready")
+    os.read(0, 1)
     list(pool.map(write, range(threads)))
-paced = sum(event.reason == "budget" for event in told)
-print(json.dumps({{"ended": time.time(), "paced": paced}}), flush=True)
+say(json.dumps({{"ended": time.time(), "paced": sum(event.reason == "budget" for event in told)}}))
 """
 
 
@@ -52,22 +57,26 @@ def race(model: str, budget: str, processes: int, threads: int) -> tuple[int, in
     with LocalHub(limit=LIMIT, window=WINDOW, model=model, api_limit=None) as hub:
         HfApi(endpoint=hub.url, token="hf_local").create_repo(REPO)
         before = len(hub.commits)
-        command = [sys.executable, "-c", WRITER, f"{budget}?limit={LIMIT}&window={WINDOW}"]
-        share = [str(threads), str(COMMITS // processes)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        env = {**os.environ, "HF_ENDPOINT": hub.url}
-        writers = [subprocess.Popen([*command, f"w{n}", *share], env=env, **pipes) for n in range(processes)]
+        command = [sys.executable, "-c", WRITERS, f"{budget}?limit={LIMIT}&window={WINDOW}"]
+        numbers = [str(number) for number in (processes, threads, COMMITS // processes)]
+        writers = subprocess.Popen(
+            [*command, *numbers],
+            env={**os.environ, "HF_ENDPOINT": hub.url},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         try:
-            assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * processes
+            assert [writers.stdout.readline() for _ in range(processes)] == ["ready\n"] * processes
             began = time.time()
-            for writer in writers:
-                writer.stdin.write("\n")
-                writer.stdin.flush()
-            reports = [json.loads(writer.communicate(timeout=60)[0]) for writer in writers]
+            writers.stdin.write("!" * processes)
+            writers.stdin.flush()
+            reports = [json.loads(writers.stdout.readline()) for _ in range(processes)]
         finally:
-            for writer in writers:
-                writer.kill()
-                writer.communicate()
+            with suppress(ProcessLookupError):
+                os.killpg(writers.pid, signal.SIGKILL)
+            writers.communicate()
         assert all(report["paced"] for report in reports)
         return len(hub.commits) - before, len(hub.refusals), max(report["ended"] for report in reports) - began
 

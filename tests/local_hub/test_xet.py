@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-RANDOM = random.Random(0).randbytes(30 << 20)
+RANDOM = random.Random(0).randbytes(8 << 20)
 FLOATS = array("f", (1 + i / 1000 for i in range(30_001))).tobytes() + b"odd"  # what gets grouped before LZ4
 
 
@@ -289,7 +289,7 @@ def xorb_bytes(hub: LocalHub) -> int:
 def test_files_of_every_size_and_kind_land_byte_for_byte(empty_hub, client, folder, script):
     small = {f"{i:03}.bin": RANDOM[i * 1000 : i * 1000 + 20_000] for i in range(200)}
     files = {"tiny.bin": b"." * 100, "medium.bin": RANDOM[:300_000], "floats.bin": FLOATS, **small}
-    files.update({"random.bin": RANDOM, "again.bin": RANDOM, "repetitive.bin": b"repeated" * (30 << 17)})
+    files.update({"random.bin": RANDOM, "again.bin": RANDOM, "repetitive.bin": b"repeated" * (8 << 17)})
     for name, data in files.items():
         (folder / name).write_bytes(data)
     client(script, empty_hub, folder)
