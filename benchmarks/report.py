@@ -56,7 +56,7 @@ class Report:
         self.part = part
         self.targets: list[Target] = []
         self._data: dict[str, Any] = {"measured_with": _environment()}
-        self._text = [f"# {title}", f"Measured with {', '.join(f'{k} {v}' for k, v in _environment().items())}."]
+        self._text = [f"# {title}", f"Measured with {', on '.join(_environment().values())}."]
 
     def say(self, paragraph: str) -> None:
         print(f"\n{paragraph}")
@@ -111,7 +111,6 @@ def _cell(value: Any) -> str:
 
 def _environment() -> dict[str, str]:
     return {
-        "Python": platform.python_version(),
-        "huggingface_hub": huggingface_hub.__version__,
-        "cores": str(os.cpu_count()),
+        "software": f"Python {platform.python_version()} and huggingface_hub {huggingface_hub.__version__}",
+        "machine": f"{os.cpu_count()} cores",
     }

@@ -205,8 +205,5 @@ class Hub:
     def open(self) -> Iterator[Hub]:
         """huggingface_hub's requests end here."""
         set_client_factory(lambda: httpx2.Client(transport=httpx2.MockTransport(self.answer)))
-        try:
-            with self.world.ruling():
-                yield self
-        finally:
-            set_client_factory(httpx2.Client)
+        with self.world.ruling():
+            yield self
