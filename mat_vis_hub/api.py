@@ -9,18 +9,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
 from functools import partial, wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
+from huggingface_hub import HfApi
 
-from mat_vis_hub import folder, transaction
-from mat_vis_hub.batch import CommitBatch
-from mat_vis_hub.budget import BudgetStatus, CommitBudget, Guarded, Repository, from_url
+from mat_vis_hub.budget.guard import Guarded
+from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget, Repository
 from mat_vis_hub.events import Hook, Hooks, without_secrets
 from mat_vis_hub.policy import RetryPolicy
-from mat_vis_hub.recovery import Recovery
 from mat_vis_hub.surface import surfacing
 from mat_vis_hub.throttle import Target, Throttle
+
+if TYPE_CHECKING:  # the rest loads with the method that needs it, so that the import costs next to nothing
+    from huggingface_hub import CommitInfo, CommitOperationAdd
+
+    from mat_vis_hub.batch import CommitBatch
+    from mat_vis_hub.transaction import Snapshot
 
 R = TypeVar("R")
 
@@ -144,6 +148,8 @@ class ThrottledHfApi(HfApi):
         send = partial(plain, repo_id=repo_id, operations=operations)
         throttle = self._throttle(repo_id, kwargs, source)
         if self.retry.recover:
+            from mat_vis_hub.recovery import Recovery
+
             recovery = Recovery(self, repo_id, kwargs, self.retry, throttle.tell_recovered)
             return throttle.run(lambda: recovery.commit(send, before_retry=rewind), before_retry=rewind)
         return throttle.run(lambda: send(**kwargs), before_retry=rewind)
@@ -180,6 +186,8 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
+        from mat_vis_hub import folder
+
         if not folder.bypasses_create_commit():
             plain: Callable[..., CommitInfo | Future[CommitInfo]] = super().upload_folder
             return plain(**kwargs)
@@ -190,7 +198,7 @@ class ThrottledHfApi(HfApi):
     def transact(
         self,
         repo_id: str,
-        build: Callable[[transaction.Snapshot], Iterable[Any] | None],
+        build: Callable[[Snapshot], Iterable[Any] | None],
         *,
         commit_message: str,
         commit_description: str | None = None,
@@ -247,6 +255,8 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
+        from mat_vis_hub import transaction
+
         api = self
         if source is not None:  # so that its commits are attributed as well
             api = copy(self)
@@ -292,6 +302,8 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
+        from mat_vis_hub.batch import CommitBatch
+
         return CommitBatch(self, repo_id, commit_message=commit_message, **{"source": self.source, **kwargs})
 
     def budget_status(self, repo_id: str, *, repo_type: str | None = None) -> BudgetStatus:
@@ -329,6 +341,8 @@ class ThrottledHfApi(HfApi):
 
     def _guarded(self, budget: str | CommitBudget | None) -> Guarded | None:
         if isinstance(budget, str):
+            from mat_vis_hub.budget.url import from_url
+
             budget = from_url(budget, read=partial(_reader, self.token, self.headers))
         return Guarded(budget) if budget is not None else None
 
@@ -419,6 +433,8 @@ class _Background(ThreadPoolExecutor):
 
 def _rewinder(operations: list[Any]) -> Callable[[], None]:
     """A call that puts the operations' streams back to where they are now: a refused upload leaves them anywhere."""
+    from huggingface_hub import CommitOperationAdd
+
     streams: list[Any] = [op.path_or_fileobj for op in operations if isinstance(op, CommitOperationAdd)]
     positions = [(stream, stream.tell()) for stream in streams if hasattr(stream, "seek")]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from types import TracebackType
 
 from mat_vis_hub.budget.protocol import CommitBudget, Repository, Slot
-from mat_vis_hub.recovery import is_lost
 
 
 class Claim:
@@ -51,7 +50,7 @@ class Claim:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Counted, unless it is certain that it was not."""
-        if isinstance(error, Exception) and not is_lost(error):
+        if isinstance(error, Exception) and not _may_have_landed(error):
             self._give_back()
         elif self._budget is not None and self._slot is not None:
             slot, self._slot = self._slot, None
@@ -61,3 +60,9 @@ class Claim:
         if self._budget is not None and self._slot is not None:
             slot, self._slot = self._slot, None
             self._budget.give_back(self._repository, slot)
+
+
+def _may_have_landed(error: Exception) -> bool:
+    from mat_vis_hub.recovery import is_lost  # loaded by the first error: no commit that goes well needs it
+
+    return is_lost(error)
