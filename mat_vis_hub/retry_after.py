@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mat_vis_hub import clock
 
@@ -52,8 +52,7 @@ class RetryAfter:
     window: float | None = None
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """All that a refusal says. `floor` is a hint about another quota: no answer, but no call before it helps."""
 
     retry_after: RetryAfter | None
@@ -187,19 +186,18 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(member)
 
 
-_WAIT = re.compile(
-    r"""\b(?:retry|try)\b (?:\s+(?:again|this|the|your|action|request))* \s+ (?:in|after)\s+
+# Patterns are compiled by the first refusal that they read, and then kept by `re`.
+_WAIT = r"""(?ix)
+        \b(?:retry|try)\b (?:\s+(?:again|this|the|your|action|request))* \s+ (?:in|after)\s+
         (?P<fuzz>less\s+than\s+|about\s+|over\s+|almost\s+)?
         (?P<number>[0-9]{1,12}(?:\.[0-9]{1,9})?|an?|half\s+a)\s*
         (?P<unit>seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|months?|years?)\b
-        (?P<remaining>\s*\(\s*(?P<left>[0-9]+)\s*/\s*[0-9]+\s+requests\s+remaining)?""",
-    re.IGNORECASE | re.VERBOSE,
-)
+        (?P<remaining>\s*\(\s*(?P<left>[0-9]+)\s*/\s*[0-9]+\s+requests\s+remaining)?"""
 
 
 def _from_sentences(sentences: list[str]) -> Iterator[_Hint]:
     for sentence in sentences:
-        for match in _WAIT.finditer(sentence):
+        for match in re.finditer(_WAIT, sentence):
             at_least, at_most = _interval(match)
             left = match["left"]
             if at_most > 0:
@@ -231,22 +229,21 @@ def _interval(match: re.Match[str]) -> tuple[float, float]:
     return earliest, (1.75 if n == 1 else n + 0.5) * _DAY - 30.0
 
 
-_QUOTA = re.compile(
-    r"rate limit for repository commits\s*\(\s*(?P<limit>[0-9][0-9,]{0,11})\s+per\s+"
-    r"(?P<count>[0-9]{1,9}(?:\.[0-9]{1,9})?)?\s*(?P<unit>second|minute|hour|day)s?\b",
-    re.IGNORECASE,
+_QUOTA = (
+    r"(?i)rate limit for repository commits\s*\(\s*(?P<limit>[0-9][0-9,]{0,11})\s+per\s+"
+    r"(?P<count>[0-9]{1,9}(?:\.[0-9]{1,9})?)?\s*(?P<unit>second|minute|hour|day)s?\b"
 )
 _UNITS = {"second": 1.0, "minute": _MINUTE, "hour": _HOUR, "day": _DAY}
-_OLD_QUOTA = re.compile(r"\bhourly quotas? for action:? commit", re.IGNORECASE)
+_OLD_QUOTA = r"(?i)\bhourly quotas? for action:? commit"
 
 
 def _commit_quota(sentences: list[str]) -> tuple[int | None, float | None]:
     """The quota of commits that the refusal named: how many, and per how many seconds."""
     for sentence in sentences:
-        if match := _QUOTA.search(sentence):
+        if match := re.search(_QUOTA, sentence):
             window = float(match["count"] or 1) * _UNITS[match["unit"].lower()]
             limit = int(match["limit"].replace(",", ""))
             return (limit or None), (window if window > 0 and math.isfinite(window) else None)
-        if _OLD_QUOTA.search(sentence):
+        if re.search(_OLD_QUOTA, sentence):
             return None, _HOUR
     return None, None

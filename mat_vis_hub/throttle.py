@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from mat_vis_hub import clock, countdown, gate
 from mat_vis_hub.budget.claim import Claim
@@ -20,8 +19,7 @@ T = TypeVar("T")
 _WORTH_TELLING = 1.0  # seconds; another writer's refusal may move the reopening that we told by as little as jitter
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Where a commit goes, and who sends it."""
 
     endpoint: str

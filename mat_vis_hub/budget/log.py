@@ -23,6 +23,7 @@ from __future__ import annotations
 import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mat_vis_hub.budget.protocol import BudgetStatus, Slot
 
@@ -31,8 +32,7 @@ _STEP = 2000  # ms between the first writers after a reopening: time for a commi
 _STEPS = 50  # ... but at most this part of a window
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One slot in a log. `at` is in milliseconds on the log's own clock."""
 
     name: str
@@ -102,7 +102,8 @@ class Log(ABC):
 
     def used(self, entries: list[Entry]) -> int:
         """How many of them lie in the window that ends now."""
-        return sum(self.now - self.quota.window <= entry.at <= self.now for entry in entries)
+        now, opened = self.now, self.now - self.quota.window
+        return len([at for _, at in entries if opened <= at <= now])
 
     def status(self) -> BudgetStatus:
         now, quota = self.now, self.quota

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 LIMIT = 128  # commits; what the Hub takes of a free account
 WINDOW = 3600.0  # seconds
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(NamedTuple):
     """Whose commits are counted."""
 
     endpoint: str
@@ -18,8 +16,7 @@ class Repository:
     repo_id: str
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """
     One commit's place in the budget, taken when it was asked for and kept until it is settled.
 
@@ -38,8 +35,7 @@ class Slot:
     reason: str = "budget"
 
 
-@dataclass(frozen=True)
-class BudgetStatus:
+class BudgetStatus(NamedTuple):
     """
     Where a repository stands.
 

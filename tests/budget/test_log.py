@@ -41,7 +41,7 @@ def test_repositories_are_counted_apart(place):
     budget = place.budget(limit=1, window=MINUTE)
     assert budget.take(HERE).wait == 0
     for other in ({"repo_type": "model"}, {"repo_id": "you/others"}, {"endpoint": "http://127.0.0.1:1"}):
-        assert budget.take(type(HERE)(**{**HERE.__dict__, **other})).wait == 0
+        assert budget.take(HERE._replace(**other)).wait == 0
 
 
 def test_a_commit_counts_from_its_end_so_who_waits_for_it_waits_that_much_longer(place):
