@@ -110,8 +110,11 @@ class Gates:
         self._gates: dict[tuple[str, str, str], Gate] = {}
 
     def of(self, endpoint: str, repo_type: str, repo_id: str) -> Gate:
+        repository = (endpoint, repo_type, repo_id)
         with self._lock:
-            return self._gates.setdefault((endpoint, repo_type, repo_id), Gate())
+            if repository not in self._gates:
+                self._gates[repository] = Gate()
+            return self._gates[repository]
 
 
 current = Gates()
