@@ -11,7 +11,7 @@ from copy import copy
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from mat_vis_hub.budget.guard import Guarded
 from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget, Repository
@@ -21,7 +21,7 @@ from mat_vis_hub.surface import surfacing
 from mat_vis_hub.throttle import Target, Throttle
 
 if TYPE_CHECKING:  # the rest loads with the method that needs it, so that the import costs next to nothing
-    from huggingface_hub import CommitInfo, CommitOperationAdd
+    from huggingface_hub import CommitInfo
 
     from mat_vis_hub.batch import CommitBatch
     from mat_vis_hub.transaction import Snapshot
@@ -433,8 +433,6 @@ class _Background(ThreadPoolExecutor):
 
 def _rewinder(operations: list[Any]) -> Callable[[], None]:
     """A call that puts the operations' streams back to where they are now: a refused upload leaves them anywhere."""
-    from huggingface_hub import CommitOperationAdd
-
     streams: list[Any] = [op.path_or_fileobj for op in operations if isinstance(op, CommitOperationAdd)]
     positions = [(stream, stream.tell()) for stream in streams if hasattr(stream, "seek")]
 
