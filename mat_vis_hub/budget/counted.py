@@ -15,6 +15,7 @@ class CountedLog(Log):
     """A log that nobody else changes while a decision is made."""
 
     bucket: AbstractBucket
+    item: type[RateItem] = RateItem
 
     @abstractmethod
     def note(self, quota: Quota) -> None:
@@ -30,7 +31,7 @@ class CountedLog(Log):
 
     def put(self, name: str, at: int) -> int:
         """Add an entry if there is room for it then: 0. If not, how many milliseconds later there may be."""
-        decision = self.bucket.put_decision(RateItem(name, at))
+        decision = self.bucket.put_decision(self.item(name, at))
         assert isinstance(decision, Decision)  # no bucket of ours is asynchronous
         return 0 if decision.allowed else decision.retry_after_ms or 1
 

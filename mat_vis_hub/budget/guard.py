@@ -38,7 +38,8 @@ class Guarded:
             self._try(lambda: saw(repository, revision), None)
 
     def take(self, repository: Repository) -> Slot:
-        return self._try(lambda: self.budget.take(repository), _unguarded(uuid.uuid4().hex))
+        slot = self._try(lambda: self.budget.take(repository), None)
+        return slot if slot is not None else _unguarded(uuid.uuid4().hex)
 
     def recheck(self, repository: Repository, slot: Slot) -> Slot:
         return self._try(lambda: self.budget.recheck(repository, slot), _unguarded(slot.id))

@@ -18,8 +18,18 @@ from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.budget.shared import LoggedBudget, name_of
 
 
+class _Item(RateItem):
+    """What the bucket holds, with the entry that it is: every decision lists them all."""
+
+    def __init__(self, name: str, timestamp: int) -> None:
+        super().__init__(name, timestamp)
+        self.entry = Entry(name, timestamp)
+
+
 class _Log(CountedLog):
     """One repository's log, in a bucket of pyrate-limiter; what it holds is ordered by time."""
+
+    item = _Item
 
     def __init__(self, quota: Quota) -> None:
         self.lock = threading.Lock()
@@ -40,11 +50,12 @@ class _Log(CountedLog):
         return later
 
     def entries(self) -> list[Entry]:
-        return [Entry(item.name, item.timestamp) for item in self.bucket.items]
+        items: list[_Item] = self.bucket.items  # type: ignore[assignment]  # it holds what we put there
+        return [item.entry for item in items]
 
     def move(self, slot: str, state: str, at: int | None = None) -> None:
         self.remove(slot)
-        self.bucket.items.append(RateItem(state + slot, self.now if at is None else at))
+        self.bucket.items.append(_Item(state + slot, self.now if at is None else at))
         self._sort()
 
     def remove(self, slot: str) -> None:
