@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from mat_vis_hub.api import ThrottledHfApi
     from mat_vis_hub.batch import CommitBatch
     from mat_vis_hub.budget import BudgetStatus, CommitBudget
-    from mat_vis_hub.events import ConflictEvent, Event, PaceEvent, RecoveredEvent, ThrottleEvent, log_event, print_line
+    from mat_vis_hub.events import ConflictEvent, Event, PaceEvent, RecoveredEvent, ThrottleEvent
+    from mat_vis_hub.hooks import log_event, print_line
     from mat_vis_hub.policy import RetryPolicy
     from mat_vis_hub.retry_after import RetryAfter, parse_retry_after
     from mat_vis_hub.transaction import Snapshot, transact
@@ -45,8 +46,8 @@ _MODULES = {
     "PaceEvent": "events",
     "RecoveredEvent": "events",
     "ThrottleEvent": "events",
-    "log_event": "events",
-    "print_line": "events",
+    "log_event": "hooks",
+    "print_line": "hooks",
     "RetryPolicy": "policy",
     "RetryAfter": "retry_after",
     "parse_retry_after": "retry_after",

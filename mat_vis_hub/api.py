@@ -11,17 +11,18 @@ from copy import copy
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import HfApi
 
 from mat_vis_hub.budget.guard import Guarded
 from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget, Repository
-from mat_vis_hub.events import Hook, Hooks, without_secrets
+from mat_vis_hub.hooks import Hook, Hooks
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.surface import surfacing
+from mat_vis_hub.text import without_secrets
 from mat_vis_hub.throttle import Target, Throttle
 
 if TYPE_CHECKING:  # the rest loads with the method that needs it, so that the import costs next to nothing
-    from huggingface_hub import CommitInfo
+    from huggingface_hub import CommitInfo, CommitOperationAdd
 
     from mat_vis_hub.batch import CommitBatch
     from mat_vis_hub.transaction import Snapshot
@@ -433,7 +434,7 @@ class _Background(ThreadPoolExecutor):
 
 def _rewinder(operations: list[Any]) -> Callable[[], None]:
     """A call that puts the operations' streams back to where they are now: a refused upload leaves them anywhere."""
-    streams: list[Any] = [op.path_or_fileobj for op in operations if isinstance(op, CommitOperationAdd)]
+    streams: list[Any] = [getattr(operation, "path_or_fileobj", None) for operation in operations]
     positions = [(stream, stream.tell()) for stream in streams if hasattr(stream, "seek")]
 
     def rewind() -> None:

@@ -25,7 +25,7 @@ from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 from mat_vis_hub import clock, countdown
 from mat_vis_hub.changes import Changes, FolderLimit, checked_path, is_uploaded, operation_for
-from mat_vis_hub.events import one_line
+from mat_vis_hub.text import one_line
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mat_vis_hub import clock
-from mat_vis_hub.events import elapsed, one_line
+from mat_vis_hub.text import elapsed, one_line
 
 _WORTH_SHOWING = 5.0  # seconds
 _HEARTBEAT = 300.0  # seconds; CI runners take a job for dead after ten silent minutes

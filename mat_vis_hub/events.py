@@ -1,17 +1,11 @@
-"""What an operator is told: the events, their log lines (a contract: other people's scrapers read them), the hooks."""
+"""What an operator is told: the events and their log lines (a contract: other people's scrapers read them)."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import re
-import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeAlias
 
-_LONGEST_FIELD = 200
-_logger = logging.getLogger("mat_vis_hub")
+from mat_vis_hub.text import elapsed, one_word
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ class ThrottleEvent:
     @property
     def line(self) -> str:
         return (
-            f"bake_throttle source={_field(self.source)} retry={self.retry}/{self.max_retries} reason=429 "
+            f"bake_throttle source={one_word(self.source)} retry={self.retry}/{self.max_retries} reason=429 "
             f"wait_s={self.wait_s:.1f} elapsed={elapsed(self.elapsed_s)}"
         )
 
@@ -81,8 +75,8 @@ class PaceEvent:
     def line(self) -> str:
         used = f"used={self.used}/{self.limit} " if self.limit is not None else ""
         return (
-            f"bake_pace source={_field(self.source)} repo={_field(self.repo_id)} reason={_field(self.reason)} {used}"
-            f"wait_s={self.wait_s:.1f} elapsed={elapsed(self.elapsed_s)}"
+            f"bake_pace source={one_word(self.source)} repo={one_word(self.repo_id)} "
+            f"reason={one_word(self.reason)} {used}wait_s={self.wait_s:.1f} elapsed={elapsed(self.elapsed_s)}"
         )
 
 
@@ -113,7 +107,7 @@ class ConflictEvent:
     @property
     def line(self) -> str:
         return (
-            f"bake_conflict source={_field(self.source)} repo={_field(self.repo_id)} "
+            f"bake_conflict source={one_word(self.source)} repo={one_word(self.repo_id)} "
             f"retry={self.retry}/{self.max_retries} reason=412 elapsed={elapsed(self.elapsed_s)}"
         )
 
@@ -136,88 +130,7 @@ class RecoveredEvent:
 
     @property
     def line(self) -> str:
-        return f"bake_recovered source={_field(self.source)} repo={_field(self.repo_id)} oid={_field(self.oid)}"
+        return f"bake_recovered source={one_word(self.source)} repo={one_word(self.repo_id)} oid={one_word(self.oid)}"
 
 
 Event: TypeAlias = ThrottleEvent | PaceEvent | ConflictEvent | RecoveredEvent
-Hook: TypeAlias = Callable[[Event], object]
-
-
-def print_line(event: Event) -> None:
-    """The default hook: the event's line on standard output, flushed."""
-    if sys.stdout is None:  # pythonw, or a daemon that closed it
-        return
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    line = event.line.encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(f"{line}\n")  # in one piece: other threads write too
-    sys.stdout.flush()
-
-
-def log_event(event: Event) -> None:
-    """
-    A hook for `logging`: the event's line as a warning of the logger `mat_vis_hub`, its fields in `extra`.
-
-    Example:
-    ```python
-    >>> from mat_vis_hub import ThrottledHfApi, log_event
-    >>> api = ThrottledHfApi(hooks=[log_event])
-
-    ```
-    """
-    values = {field.name: getattr(event, field.name) for field in fields(event)}
-    extra = {name: value if isinstance(value, (int, float)) else one_line(str(value)) for name, value in values.items()}
-    _logger.warning("%s", event.line, extra=extra)
-
-
-class Hooks:
-    """The hooks of one API object. One that raises is reported once, and never breaks a commit."""
-
-    def __init__(self, hooks: Iterable[Hook] | None) -> None:
-        if hooks is None:
-            hooks = (print_line,)
-        if callable(hooks) or not isinstance(hooks, Iterable):
-            raise TypeError(f"hooks={hooks!r}: hooks must be a list of callables, as in hooks=[my_hook].")
-        self._hooks = tuple(hooks)
-        for hook in self._hooks:
-            if not callable(hook):
-                raise TypeError(f"hooks: {hook!r} is not callable; each hook is called with one event.")
-        self._reported: set[int] = set()
-
-    def tell(self, event: Event) -> None:
-        for index, hook in enumerate(self._hooks):
-            try:
-                hook(event)
-            except Exception:
-                if index not in self._reported:
-                    self._reported.add(index)
-                    name = getattr(hook, "__qualname__", type(hook).__qualname__)
-                    with contextlib.suppress(Exception):  # the report goes through handlers that may fail as well
-                        _logger.exception("The hook %s failed; the commit goes on, and this is said only once.", name)
-
-
-def elapsed(seconds: float) -> str:
-    """Minutes and whole seconds, as the log lines have it: `75m0s`."""
-    whole = max(0, int(seconds))
-    return f"{whole // 60}m{whole % 60}s"
-
-
-_TOKEN = re.compile(r"hf_[A-Za-z0-9]{20,}")
-
-
-def without_secrets(text: str, secrets: Iterable[object] = ()) -> str:
-    """`text` without the given secrets, and without whatever looks like a token of the Hub."""
-    for secret in secrets:
-        if isinstance(secret, str) and secret:
-            text = text.replace(secret, "***")
-    return _TOKEN.sub("***", text)
-
-
-def one_line(text: str) -> str:
-    """`text` without anything that could begin another line, or hide in one."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
-def _field(value: str) -> str:
-    """`value` as one word: no white space, nothing that could begin another line or another field."""
-    word = "".join(char if char.isprintable() and not char.isspace() else "_" for char in value[:_LONGEST_FIELD])
-    return without_secrets(word) or "unknown"

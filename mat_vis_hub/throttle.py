@@ -9,10 +9,11 @@ from mat_vis_hub import clock, countdown, gate
 from mat_vis_hub.budget.claim import Claim
 from mat_vis_hub.budget.guard import Guarded
 from mat_vis_hub.budget.protocol import Repository, Slot
-from mat_vis_hub.events import Hooks, PaceEvent, RecoveredEvent, ThrottleEvent, elapsed
+from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.retry_after import read_refusal
 from mat_vis_hub.surface import refusals_surface
+from mat_vis_hub.text import elapsed
 
 T = TypeVar("T")
 
@@ -117,10 +118,12 @@ class Throttle:
         if self._waited + wait > self._policy.max_total_wait:
             limit = f"max_total_wait={self._policy.max_total_wait:g}"
             self._give_up(refused, f"the next try would be {wait:.0f} s from then, which {limit} seconds do not allow")
+        from mat_vis_hub import events  # with the first refusal: most commits have nothing to tell
+
         self._retry += 1
         self._told_until = reopens_at
         self._hooks.tell(
-            ThrottleEvent(
+            events.ThrottleEvent(
                 **self._target.names,
                 retry=self._retry,
                 max_retries=self._policy.max_retries,
@@ -172,8 +175,10 @@ class Throttle:
         return True
 
     def _tell_pace(self, wait: float, reason: str, slot: Slot | None) -> None:
+        from mat_vis_hub import events
+
         self._hooks.tell(
-            PaceEvent(
+            events.PaceEvent(
                 **self._target.names,
                 reason=reason,
                 wait_s=wait,
@@ -185,7 +190,9 @@ class Throttle:
 
     def tell_recovered(self, oid: str) -> None:
         """Tell that the commit had landed although its response was lost."""
-        self._hooks.tell(RecoveredEvent(**self._target.names, oid=oid))
+        from mat_vis_hub import events
+
+        self._hooks.tell(events.RecoveredEvent(**self._target.names, oid=oid))
 
 
 def refused_response(error: BaseException | None) -> Any | None:

@@ -20,7 +20,9 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, constants
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
 
 from mat_vis_hub import clock, countdown
-from mat_vis_hub.events import ConflictEvent, Hook, elapsed, print_line, without_secrets
+from mat_vis_hub.events import ConflictEvent
+from mat_vis_hub.hooks import Hook, print_line
+from mat_vis_hub.text import elapsed, without_secrets
 
 _SHORTEST_TRY = 0.5  # seconds; waits are drawn from a range that begins with the length of a try, and doubles
 _LONGEST_WAIT = 30.0  # seconds

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from mat_vis_hub import RetryPolicy, ThrottleEvent
-from mat_vis_hub.events import Hooks
+from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.local_hub.limiter import Limiter
 from mat_vis_hub.local_hub.wording import commit_refusal
 from mat_vis_hub.throttle import Target, Throttle, refused_response

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from mat_vis_hub.budget.log import COUNTED, Log, Quota
 from mat_vis_hub.budget.protocol import BudgetStatus, Repository, Slot
-from mat_vis_hub.events import without_secrets
+from mat_vis_hub.text import without_secrets
 
 _logger = logging.getLogger("mat_vis_hub")
 

@@ -44,6 +44,14 @@ def test_the_drop_in_loads_no_extra_and_the_package_alone_loads_nothing():
     assert python(f"{code} print(before, {extras} & set(sys.modules))") == "False set()\n"
 
 
+def test_the_drop_in_loads_no_module_of_another_that_hfapi_itself_does_without():
+    code = (
+        "import sys; from huggingface_hub import HfApi; before = set(sys.modules); from mat_vis_hub import "
+        "ThrottledHfApi; print(*(name for name in set(sys.modules) - before if not name.startswith('mat_vis_hub')))"
+    )
+    assert python(code) == "\n"
+
+
 @pytest.mark.skipif(not BARE, reason="the extra `local` is installed")
 def test_the_local_hub_says_what_to_install():
     with pytest.raises(ModuleNotFoundError, match=r'pip install "mat-vis-hub\[local\]"'):

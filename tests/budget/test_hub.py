@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from mat_vis_hub import RetryPolicy, clock, gate
 from mat_vis_hub.budget.hub import HubBudget, seed
 from mat_vis_hub.budget.protocol import Repository
-from mat_vis_hub.events import Hooks
+from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.local_hub import LocalHub
 from mat_vis_hub.local_hub.limiter import MODELS
 from mat_vis_hub.testing import virtual_time
