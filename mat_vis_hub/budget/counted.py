@@ -15,24 +15,29 @@ class CountedLog(Log):
     """A log that nobody else changes while a decision is made."""
 
     bucket: AbstractBucket
-    item: type[RateItem] = RateItem
+
+    @abstractmethod
+    def between(self, first: int, last: int) -> int:
+        """How many entries lie there, both ends included."""
 
     @abstractmethod
     def note(self, quota: Quota) -> None:
         """From now on, for all sharers, this is the quota."""
 
     def take(self) -> Slot:
-        entries = self.entries()
-        slot, at = new_id(self.now, len(entries)), max(self.now, self.quota.closed_until or self.now)
+        count = self.bucket.count()
+        assert isinstance(count, int)  # no bucket of ours is asynchronous
+        slot, at = new_id(self.now, count), max(self.now, self.quota.closed_until or self.now)
+        used = self.between(self.now - self.quota.window, self.now)
         reopened = self.quota.reopening(self.now) is not None
         while later := self.put(f"{WAITING if reopened or at > self.now else COUNTED}{slot}", at):
             at += later
-        return self.recheck(slot) if reopened else self.slot(slot, at - self.now, self.used(entries))
+        return self.recheck(slot) if reopened else self.slot(slot, at - self.now, used)
 
     def put(self, name: str, at: int) -> int:
         """Add an entry if there is room for it then: 0. If not, how many milliseconds later there may be."""
-        decision = self.bucket.put_decision(self.item(name, at))
-        assert isinstance(decision, Decision)  # no bucket of ours is asynchronous
+        decision = self.bucket.put_decision(RateItem(name, at))
+        assert isinstance(decision, Decision)  # as above
         return 0 if decision.allowed else decision.retry_after_ms or 1
 
     def close_for(self, wait: int, limit: int | None, window: int | None) -> None:

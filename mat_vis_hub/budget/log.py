@@ -28,6 +28,7 @@ from typing import NamedTuple
 from mat_vis_hub.budget.protocol import BudgetStatus, Slot
 
 WAITING, COUNTED = "w", "c"  # an entry's first letter; the rest of its name is the slot's id
+BEYOND = "x"  # sorts behind all names
 _STEP = 2000  # ms between the first writers after a reopening: time for a commit to be refused ...
 _STEPS = 50  # ... but at most this part of a window
 
@@ -66,7 +67,11 @@ class Quota:
 
 
 class Log(ABC):
-    """One repository's log, for the length of one decision. `now` and all moments are milliseconds on its own clock."""
+    """
+    One repository's log, for the length of one decision. `now` and all moments are milliseconds on its own clock.
+
+    `now` and `quota` are good once `entries` has been called.
+    """
 
     now: int
     quota: Quota
@@ -76,7 +81,8 @@ class Log(ABC):
         """The next slot, reserved."""
 
     @abstractmethod
-    def entries(self) -> list[Entry]: ...
+    def entries(self, before: str = BEYOND, but: str = "") -> list[Entry]:
+        """Those whose names sort before that one, but for that other one; in any order."""
 
     @abstractmethod
     def move(self, slot: str, state: str, at: int | None = None) -> None:
@@ -91,10 +97,14 @@ class Log(ABC):
 
     def recheck(self, slot: str) -> Slot:
         """The slot as it stands now: to be used, or moved to the moment that it has to wait for."""
-        entries = [entry for entry in self.entries() if entry.slot != slot]
-        at = earliest(entries, slot, self.now, self.quota)
+        ahead = self.ahead(slot)
+        at = earliest(ahead, self.now, self.quota)
         self.move(slot, WAITING if at > self.now else COUNTED, at)
-        return self.slot(slot, at - self.now, self.used(entries))
+        return self.slot(slot, at - self.now, self.used(ahead))
+
+    def ahead(self, slot: str) -> list[Entry]:
+        """What is counted, and what has waited for longer: one stretch of names, however many wait behind."""
+        return self.entries(before=WAITING + slot, but=COUNTED + slot)
 
     def slot(self, slot: str, wait: int, used: int) -> Slot:
         reason = "refused" if self.quota.is_closed(self.now) else "budget"
@@ -106,16 +116,16 @@ class Log(ABC):
         return len([at for _, at in entries if opened <= at <= now])
 
     def status(self) -> BudgetStatus:
-        now, quota = self.now, self.quota
-        moments = sorted(entry.at for entry in self.entries() if entry.at >= now - quota.window)
+        entries, now, quota = self.entries(), self.now, self.quota
+        moments = sorted(entry.at for entry in entries if entry.at >= now - quota.window)
         frees = [now] * (quota.limit - len(moments)) + [at + quota.window + 1 for at in moments[-quota.limit :]]
         waits = [(max(at, quota.closed_until or now) - now) / 1000 for at in frees]
         return BudgetStatus(len(moments), quota.limit, quota.window / 1000, tuple(wait for wait in waits if wait > 0))
 
     def sow(self, ages: list[float]) -> None:
         """Count the commits of the history that the log does not know. What it knows are the latest of them."""
-        ages = sorted((age for age in ages if 0 <= age * 1000 <= self.quota.window), reverse=True)
         known = self.used([entry for entry in self.entries() if not entry.waiting])
+        ages = sorted((age for age in ages if 0 <= age * 1000 <= self.quota.window), reverse=True)
         for number, age in enumerate(ages[: max(0, len(ages) - known)]):
             self.move(new_id(self.now, number), COUNTED, self.now - int(age * 1000))
 
@@ -125,9 +135,8 @@ def new_id(now: int, entries: int) -> str:
     return f"{now:014d}-{entries:06d}-{uuid.uuid4().hex[:12]}"
 
 
-def earliest(others: list[Entry], slot: str, now: int, quota: Quota) -> int:
+def earliest(ahead: list[Entry], now: int, quota: Quota) -> int:
     """The first moment from now on at which the slot may be used, given what is ahead of it."""
-    ahead = [entry for entry in others if not entry.waiting or entry.slot < slot]
     at = now
     if len(ahead) >= quota.limit:
         at = max(at, sorted(entry.at for entry in ahead)[-quota.limit] + quota.window + 1)

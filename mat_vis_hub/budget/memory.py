@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
@@ -13,23 +14,13 @@ from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from mat_vis_hub import clock
 from mat_vis_hub.budget.counted import CountedLog
-from mat_vis_hub.budget.log import COUNTED, WAITING, Entry, Quota
+from mat_vis_hub.budget.log import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.budget.shared import LoggedBudget, name_of
 
 
-class _Item(RateItem):
-    """What the bucket holds, with the entry that it is: every decision lists them all."""
-
-    def __init__(self, name: str, timestamp: int) -> None:
-        super().__init__(name, timestamp)
-        self.entry = Entry(name, timestamp)
-
-
 class _Log(CountedLog):
-    """One repository's log, in a bucket of pyrate-limiter; what it holds is ordered by time."""
-
-    item = _Item
+    """One repository's log: in a bucket of pyrate-limiter, ordered by time, and once more ordered by name."""
 
     def __init__(self, quota: Quota) -> None:
         self.lock = threading.Lock()
@@ -37,36 +28,57 @@ class _Log(CountedLog):
         self.quota = quota
         self.noted: Quota | None = None
         self.bucket: InMemoryBucket = InMemoryBucket([Rate(quota.limit, quota.window)])
+        self._names: list[str] = []
+        self._entries: dict[str, Entry] = {}
 
     def begin(self, quota: Quota) -> None:
         self.now = milliseconds()
         self.quota = self.noted or quota
         self.bucket.rates = [Rate(self.quota.limit, self.quota.window)]
-        self.bucket.leak(self.now)
+        for item in self.bucket.items[: self._earlier_than(self.now - self.quota.window)]:
+            self._drop(item.name)
 
     def put(self, name: str, at: int) -> int:
         later = super().put(name, at)
-        self._sort()
+        if not later:
+            self._add(self.bucket.items.pop())  # the bucket puts it at the end, wherever it belongs
         return later
 
-    def entries(self) -> list[Entry]:
-        items: list[_Item] = self.bucket.items  # type: ignore[assignment]  # it holds what we put there
-        return [item.entry for item in items]
+    def between(self, first: int, last: int) -> int:
+        return self._earlier_than(last + 1) - self._earlier_than(first)
+
+    def entries(self, before: str = BEYOND, but: str = "") -> list[Entry]:
+        return [self._entries[name] for name in self._names[: bisect_left(self._names, before)] if name != but]
 
     def move(self, slot: str, state: str, at: int | None = None) -> None:
         self.remove(slot)
-        self.bucket.items.append(_Item(state + slot, self.now if at is None else at))
-        self._sort()
+        self._add(RateItem(state + slot, self.now if at is None else at))
 
     def remove(self, slot: str) -> None:
-        names = (WAITING + slot, COUNTED + slot)
-        self.bucket.items[:] = [item for item in self.bucket.items if item.name not in names]
+        for name in (WAITING + slot, COUNTED + slot):
+            if name in self._entries:
+                self._drop(name)
 
     def note(self, quota: Quota) -> None:
         self.quota = self.noted = quota
 
-    def _sort(self) -> None:
-        self.bucket.items.sort(key=attrgetter("timestamp"))
+    def _add(self, item: RateItem) -> None:
+        insort(self.bucket.items, item, key=_by_time)
+        insort(self._names, item.name)
+        self._entries[item.name] = Entry(item.name, item.timestamp)
+
+    def _drop(self, name: str) -> None:
+        del self._names[bisect_left(self._names, name)]
+        index = self._earlier_than(self._entries.pop(name).at)
+        while self.bucket.items[index].name != name:
+            index += 1
+        del self.bucket.items[index]
+
+    def _earlier_than(self, at: int) -> int:
+        return bisect_left(self.bucket.items, at, key=_by_time)
+
+
+_by_time = attrgetter("timestamp")
 
 
 class _Logs:

@@ -18,7 +18,7 @@ from pyrate_limiter import PostgresBucket, Rate
 
 from mat_vis_hub.budget.connection import PerProcess
 from mat_vis_hub.budget.counted import CountedLog
-from mat_vis_hub.budget.log import COUNTED, WAITING, Entry, Quota
+from mat_vis_hub.budget.log import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.budget.shared import LoggedBudget, Seed, name_of
 
@@ -116,9 +116,14 @@ class _Log(CountedLog):
         bucket.rates = [Rate(self.quota.limit, self.quota.window)]
         self.bucket = bucket
 
-    def entries(self) -> list[Entry]:
-        query = sql.SQL("SELECT name, {} FROM {}").format(_AT, self._table)
-        return [Entry(name, at) for name, at in self._execute(query)]
+    def between(self, first: int, last: int) -> int:
+        count = "SELECT COUNT(*) FROM {} WHERE item_timestamp BETWEEN to_timestamp(%s) AND to_timestamp(%s)"
+        (number,) = self._execute(sql.SQL(count).format(self._table), (first / 1000, last / 1000)).fetchone() or (0,)
+        return int(number)
+
+    def entries(self, before: str = BEYOND, but: str = "") -> list[Entry]:
+        query = sql.SQL("SELECT name, {} FROM {} WHERE name < %s AND name <> %s").format(_AT, self._table)
+        return [Entry(name, at) for name, at in self._execute(query, (before, but))]
 
     def move(self, slot: str, state: str, at: int | None = None) -> None:
         self.remove(slot)
@@ -138,6 +143,8 @@ class _Log(CountedLog):
         # One connection stands for the pool, whose type is known only where psycopg-pool happens to be installed.
         pool: Any = connection
         bucket = PostgresBucket(pool, table, [Rate(quota.limit, quota.window)])
+        index = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} (name)")
+        self._execute(index.format(sql.Identifier(f"by_name_{table}"), sql.Identifier(f"ratelimit___{table}")))
         connection.buckets[self._name] = bucket
         return bucket
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import redis
@@ -19,7 +18,7 @@ from pyrate_limiter.buckets.redis_bucket import LuaScript
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from mat_vis_hub.budget.log import COUNTED, WAITING, Entry, Log, Quota
+from mat_vis_hub.budget.log import BEYOND, COUNTED, WAITING, Entry, Log, Quota
 from mat_vis_hub.budget.protocol import Repository, Slot
 from mat_vis_hub.budget.shared import LoggedBudget, Seed, name_of
 
@@ -31,48 +30,69 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-# KEYS: log, quota. ARGV: default limit, default window, the end of the slot's id. Counts with pyrate-limiter's script.
+# All scripts' KEYS: the log, its names once more (a sorted set whose scores are all 0 is sorted by name), and the quota.
+# ARGV: default limit, default window, the end of the slot's id. Counts with pyrate-limiter's script.
 _TAKE = f"""
 local function put(KEYS, ARGV)
 {LuaScript.PUT_ITEM}
 end
 {_NOW}
-local quota = redis.call('HMGET', KEYS[2], 'limit', 'window', 'closed_until')
+local quota = redis.call('HMGET', KEYS[3], 'limit', 'window', 'closed_until')
 local limit, window = tonumber(quota[1] or ARGV[1]), tonumber(quota[2] or ARGV[2])
 local reopening = tonumber(quota[3] or -window)
 local slot = string.format('%014.0f-%06.0f-%s', now, redis.call('ZCARD', KEYS[1]), ARGV[3])
-local at, reopened = math.max(now, reopening), reopening + window > now
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - window - 1)
+local at, reopened, name = math.max(now, reopening), reopening + window > now
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - window - 1)) do
+    redis.call('ZREM', KEYS[1], gone)
+    redis.call('ZREM', KEYS[2], gone)
+end
 local used = redis.call('ZCOUNT', KEYS[1], now - window, now)
 while true do
-    local name = ((at > now or reopened) and '{WAITING}' or '{COUNTED}') .. slot .. ':'
+    name = ((at > now or reopened) and '{WAITING}' or '{COUNTED}') .. slot .. ':'
     local verdict = put({{KEYS[1]}}, {{at, 1, name, 1, at - window, limit, limit - 1}})
     if verdict[1] < 0 then break end
     at = verdict[2] + window + 1
 end
-redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), at - now + 2 * window))
+redis.call('ZADD', KEYS[2], 0, name .. '1')
+local keep = math.max(redis.call('PTTL', KEYS[1]), at - now + 2 * window)
+redis.call('PEXPIRE', KEYS[1], keep)
+redis.call('PEXPIRE', KEYS[2], keep)
 return {{slot, at - now, used, limit, reopened and 1 or 0}}
 """
 
-# KEYS: log. ARGV: the slot's id, the state it gets or nothing to remove it, when ('' is now), how long to keep it then.
+# ARGV: the slot's id, the state it gets or nothing to remove it, when ('' is now), how long to keep it then.
 _MOVE = f"""
 {_NOW}
-redis.call('ZREM', KEYS[1], '{WAITING}' .. ARGV[1] .. ':1', '{COUNTED}' .. ARGV[1] .. ':1')
+for i = 1, 2 do redis.call('ZREM', KEYS[i], '{WAITING}' .. ARGV[1] .. ':1', '{COUNTED}' .. ARGV[1] .. ':1') end
 if ARGV[2] ~= '' then
-    redis.call('ZADD', KEYS[1], tonumber(ARGV[3]) or now, ARGV[2] .. ARGV[1] .. ':1')
-    local keep = math.max(0, (tonumber(ARGV[3]) or now) - now) + ARGV[4]
-    redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), keep))
+    local at, name = tonumber(ARGV[3]) or now, ARGV[2] .. ARGV[1] .. ':1'
+    redis.call('ZADD', KEYS[1], at, name)
+    redis.call('ZADD', KEYS[2], 0, name)
+    local keep = math.max(redis.call('PTTL', KEYS[1]), math.max(0, at - now) + ARGV[4])
+    redis.call('PEXPIRE', KEYS[1], keep)
+    redis.call('PEXPIRE', KEYS[2], keep)
 end
 """
 
-# KEYS: quota. ARGV: milliseconds to stay closed, limit and window or nothing.
+# ARGV: as in `Log.entries`. One string is read in a tenth of the time that a list of them takes.
+_READ = f"""
+{_NOW}
+local found = {{}}
+for _, name in ipairs(redis.call('ZRANGEBYLEX', KEYS[2], '-', '(' .. ARGV[1])) do
+    local at = redis.call('ZSCORE', KEYS[1], name)
+    if at and name ~= ARGV[2] .. ':1' then table.insert(found, name .. at) end
+end
+return {{now, redis.call('HMGET', KEYS[3], 'limit', 'window', 'closed_until'), table.concat(found, ' ')}}
+"""
+
+# ARGV: milliseconds to stay closed, limit and window or nothing.
 _CLOSE = f"""
 {_NOW}
-local reopening = math.max(now + ARGV[1], tonumber(redis.call('HGET', KEYS[1], 'closed_until') or 0))
-redis.call('HSET', KEYS[1], 'closed_until', reopening)
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'limit', ARGV[2]) end
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'window', ARGV[3]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[1] + {_KEPT})
+local reopening = math.max(now + ARGV[1], tonumber(redis.call('HGET', KEYS[3], 'closed_until') or 0))
+redis.call('HSET', KEYS[3], 'closed_until', reopening)
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[3], 'limit', ARGV[2]) end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[3], 'window', ARGV[3]) end
+redis.call('PEXPIRE', KEYS[3], ARGV[1] + {_KEPT})
 """
 
 
@@ -127,27 +147,26 @@ class _Server:
             socket_connect_timeout=_TIMEOUT,
             retry=Retry(NoBackoff(), 1),  # a server that has been restarted is met on a new connection
         )
-        self.take, self.move, self.close = (self.client.register_script(script) for script in (_TAKE, _MOVE, _CLOSE))
+        scripts = (_TAKE, _READ, _MOVE, _CLOSE)
+        self.take, self.read, self.move, self.close = map(self.client.register_script, scripts)
 
 
 class _Log(Log):
-    """One repository's log: a sorted set, with its quota in a hash next to it. Read only where a decision needs it."""
+    """One repository's log: two sorted sets, with its quota in a hash next to them. Read only where a decision needs it."""
 
     def __init__(self, server: _Server, name: str, default: Quota) -> None:
         self._server = server
-        self._keys = [f"mat_vis_hub:{{{name}}}:{key}" for key in ("log", "quota")]  # braces: one place in a cluster
+        self._keys = [f"mat_vis_hub:{{{name}}}:{key}" for key in ("log", "names", "quota")]  # braces: one place in a cluster
         self._default = default
 
-    @property
-    def now(self) -> int:  # type: ignore[override]  # the server's, read when asked
-        return self._read[0]
-
-    @property
-    def quota(self) -> Quota:  # type: ignore[override]  # as above
-        return self._read[1]
-
-    def entries(self) -> list[Entry]:
-        return self._read[2]
+    def entries(self, before: str = BEYOND, but: str = "") -> list[Entry]:
+        self.now, (limit, window, closed_until), found = self._server.read(keys=self._keys, args=(before, but))
+        self.quota = Quota(
+            int(limit or self._default.limit),
+            int(window or self._default.window),
+            int(closed_until) if closed_until else None,
+        )
+        return [Entry(name, int(at)) for name, _, at in (entry.partition(":1") for entry in found.split())]
 
     def take(self) -> Slot:
         arguments = (self._default.limit, self._default.window, uuid.uuid4().hex[:12])
@@ -155,26 +174,10 @@ class _Log(Log):
         return self.recheck(slot) if reopened else Slot(slot, wait / 1000, min(used, limit), limit)
 
     def move(self, slot: str, state: str, at: int | None = None) -> None:
-        self._server.move(keys=self._keys[:1], args=(slot, state, "" if at is None else at, 2 * self._default.window))
+        self._server.move(keys=self._keys, args=(slot, state, "" if at is None else at, 2 * self._default.window))
 
     def remove(self, slot: str) -> None:
-        self._server.move(keys=self._keys[:1], args=(slot, "", "", ""))
+        self._server.move(keys=self._keys, args=(slot, "", "", ""))
 
     def close_for(self, wait: int, limit: int | None, window: int | None) -> None:
-        self._server.close(keys=self._keys[1:], args=(wait, limit or "", window or ""))
-
-    @cached_property
-    def _read(self) -> tuple[int, Quota, list[Entry]]:
-        log, quota = self._keys
-        with self._server.client.pipeline() as pipeline:
-            pipeline.time()
-            pipeline.hmget(quota, ("limit", "window", "closed_until"))
-            pipeline.zrange(log, 0, -1, withscores=True)
-            (seconds, micros), (limit, window, closed_until), members = pipeline.execute()
-        noted = Quota(
-            int(limit or self._default.limit),
-            int(window or self._default.window),
-            int(closed_until) if closed_until else None,
-        )
-        entries = [Entry(member.partition(":")[0], int(score)) for member, score in members]
-        return seconds * 1000 + micros // 1000, noted, entries
+        self._server.close(keys=self._keys, args=(wait, limit or "", window or ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mat_vis_hub.budget.log import WAITING
 from tests.budget.conftest import REPOSITORY as HERE
 
 MINUTE = 60.0
@@ -68,6 +69,16 @@ def test_those_who_wait_go_in_the_order_in_which_they_asked(place):
         budget.recheck(HERE, slot)
     again = [budget.recheck(HERE, slot).wait for slot in waiting]
     assert again == [seconds(wait) for wait in (9.9, 19.9, 29.9, 69.9, 79.9, 89.9)]
+
+
+def test_what_a_slot_waits_for_is_ahead_of_it_however_many_wait_behind(place):
+    budget = place.budget(limit=2, window=MINUTE)
+    counted, given_back, first, second, *_ = (budget.take(HERE).id for _ in range(20))
+    with budget.log(HERE) as log:
+        log.remove(given_back)
+        log.move(first, WAITING)
+        ahead = {slot: sorted(entry.slot for entry in log.ahead(slot)) for slot in (counted, first, second)}
+    assert ahead == {counted: [], first: [counted], second: [counted, first]}
 
 
 def test_a_slot_given_back_goes_to_whoever_asks_next_and_reservations_keep_their_moment(place):

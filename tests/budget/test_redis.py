@@ -132,6 +132,7 @@ def test_a_count_that_nobody_uses_leaves_nothing_behind(redis_place):
     budget.refused(HERE, None, 10_000, None, None)
     budget.take(HERE)
     client = budget._connected().client
-    log, quota = sorted(client.keys())
+    log, names, quota = sorted(client.keys())
     assert 10_000 < client.ttl(log) < 11_000
+    assert abs(client.ttl(names) - client.ttl(log)) <= 1
     assert client.ttl(quota) > 10_000
