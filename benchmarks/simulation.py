@@ -13,13 +13,12 @@ import itertools
 import json
 import math
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
 from unittest.mock import patch
 
 import greenlet
@@ -107,44 +106,45 @@ class _Condition:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._waiting: deque[list[Any]] = deque()
+        self._waiting: dict[_Alarm, None] = {}  # first come, first served
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None: ...
 
     def wait(self, timeout: float = math.inf) -> bool:
-        ticket = [greenlet.getcurrent(), False]
-        self._waiting.append(ticket)
+        alarm = _Alarm(self._waiting, greenlet.getcurrent())
+        self._waiting[alarm] = None
         if timeout < math.inf:
-            self._world._at(self._world.now + timeout, _Alarm(self, ticket))
+            self._world._at(self._world.now + timeout, alarm)
         self._world._loop.switch()
-        return bool(ticket[1])
+        return not alarm.rang
 
     def notify(self, n: int = 1) -> None:
-        for _ in range(min(n, len(self._waiting))):
-            ticket = self._waiting.popleft()
-            ticket[1] = True
-            self._world._at(self._world.now, ticket[0])
+        for alarm in list(itertools.islice(self._waiting, n)):
+            del self._waiting[alarm]
+            self._world._at(self._world.now, alarm.job)
 
     def notify_all(self) -> None:
         self.notify(len(self._waiting))
 
 
 class _Alarm:
-    """The end of a wait's patience, among the jobs that are due."""
+    """One wait: who waits, and the end of its patience, among the jobs that are due."""
 
-    def __init__(self, condition: _Condition, ticket: list[Any]) -> None:
-        self._condition = condition
-        self._ticket = ticket
+    def __init__(self, waiting: dict[_Alarm, None], job: greenlet.greenlet) -> None:
+        self._waiting = waiting
+        self.job = job
+        self.rang = False
 
     @property
     def dead(self) -> bool:
-        return self._ticket not in self._condition._waiting
+        return self not in self._waiting
 
     def switch(self) -> None:
-        self._condition._waiting.remove(self._ticket)
-        self._ticket[0].switch()
+        del self._waiting[self]
+        self.rang = True
+        self.job.switch()
 
 
 @dataclass
