@@ -26,7 +26,7 @@ from mat_vis_hub.budget.memory import milliseconds
 from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.budget.shared import LoggedBudget, Seed, name_of
 
-_BUSY = 1.0  # seconds to wait for another process's transaction
+_STEP, _STEPS = 0.01, 100  # seconds to wait for another process's transaction, and how often
 _SLACK = 1000  # ms; nothing is counted later than now, unless the clock has started afresh
 
 _REPOSITORIES = """
@@ -62,7 +62,7 @@ class SQLiteBudget(LoggedBudget):
     @contextmanager
     def log(self, repository: Repository) -> Iterator[_Log]:
         with self._connections.held() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+            _in_turn(connection, "BEGIN IMMEDIATE")
             yield _Log(connection, name_of(repository), self._quota)
             if connection.in_transaction:
                 connection.execute("COMMIT")
@@ -143,15 +143,26 @@ _NO_LOCK = threading.RLock()  # pyrate-limiter wants one; the transaction is our
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Transactions are begun by hand, and threads take turns (`PerProcess`).
-    connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_STEP, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _in_turn(connection, "PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(_REPOSITORIES)
+        _in_turn(connection, _REPOSITORIES)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _in_turn(connection: sqlite3.Connection, statement: str) -> None:
+    """SQLite looks for a lock less and less often, and whoever comes later overtakes: so it begins anew each time."""
+    for step in range(1, _STEPS + 1):
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if step == _STEPS or str(error) != "database is locked":
+                raise
 
 
 @cache
