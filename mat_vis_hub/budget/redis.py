@@ -30,7 +30,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-# All scripts' KEYS: the log, its names once more (a sorted set whose scores are all 0 is sorted by name), and the quota.
+# KEYS of all: the log, its names once more (a sorted set whose scores are all 0 is sorted by name), and the quota.
 # ARGV: default limit, default window, the end of the slot's id. Counts with pyrate-limiter's script.
 _TAKE = f"""
 local function put(KEYS, ARGV)
@@ -152,11 +152,11 @@ class _Server:
 
 
 class _Log(Log):
-    """One repository's log: two sorted sets, with its quota in a hash next to them. Read only where a decision needs it."""
+    """One repository's log: two sorted sets and a hash with its quota. Read only where a decision needs it."""
 
     def __init__(self, server: _Server, name: str, default: Quota) -> None:
         self._server = server
-        self._keys = [f"mat_vis_hub:{{{name}}}:{key}" for key in ("log", "names", "quota")]  # braces: one place in a cluster
+        self._keys = [f"mat_vis_hub:{{{name}}}:{key}" for key in ("log", "names", "quota")]  # braces: in one place
         self._default = default
 
     def entries(self, before: str = BEYOND, but: str = "") -> list[Entry]:
