@@ -362,11 +362,13 @@ def _line(axes: Axes, each: Run) -> None:
     files = list(itertools.accumulate(count for _, count in each.landed))
     if each.error:
         label = f"{each.way.name}: dies after {_spoken(each.hours)}"
-        axes.plot(each.hours, each.files, "x", color=color, markersize=9, label=label)
+        axes.plot(each.hours, each.files, "x", color=color, markersize=9, zorder=5, label=label)
         return
     if each.way is ONE_BY_ONE:  # on from what was measured, an hour's quota at a time
-        more = range(math.floor(each.last) + 1, _alone(FILES) + 1)
-        hours, files = [*hours, *more], [*files, *(min(FILES, LIMIT * (hour + 1)) for hour in more)]
+        more = range(math.floor(each.last), _alone(FILES) + 1)
+        measured = [hour for hour in hours if hour < more[0]]
+        hours = [*measured, *more]
+        files = [*files[: len(measured)], *(min(FILES, LIMIT * (hour + 1)) for hour in more)]
     width = 5 if each.way is FOLDER else 2  # it lies beneath another
     axes.step(
         [START, *hours],
