@@ -24,6 +24,7 @@ from unittest.mock import patch
 import greenlet
 import httpx2
 from huggingface_hub import set_client_factory
+from huggingface_hub.utils._http import default_client_factory
 
 from mat_vis_hub import clock, gate
 from mat_vis_hub.local_hub.limiter import Limiter
@@ -54,12 +55,12 @@ class World:
 
         self._at(self.now, greenlet.greenlet(run, self._loop))
 
-    def run(self) -> None:
-        """Until nothing is left to do."""
+    def run(self, until: float = math.inf) -> None:
+        """Until nothing is left to do, or until that moment: whoever still waits then is sent home."""
         while self._due:
             self.now, _, job = heapq.heappop(self._due)
             if not job.dead:
-                job.switch()
+                job.switch() if self.now <= until else job.throw()
 
     def sleep(self, seconds: float) -> None:
         self._at(self.now + max(0.0, seconds), greenlet.getcurrent())
@@ -146,6 +147,10 @@ class _Alarm:
         self.rang = True
         self.job.switch()
 
+    def throw(self) -> None:
+        del self._waiting[self]
+        self.job.throw()
+
 
 @dataclass
 class Hub:
@@ -153,7 +158,7 @@ class Hub:
 
     world: World
     model: str = "fixed"
-    limit: int = LIMIT
+    limit: int | None = LIMIT
     window: float = WINDOW
     api_limit: int | None = 1000
     seconds: float = 1.0  # that a commit takes; it is counted halfway through
@@ -205,5 +210,8 @@ class Hub:
     def open(self) -> Iterator[Hub]:
         """huggingface_hub's requests end here."""
         set_client_factory(lambda: httpx2.Client(transport=httpx2.MockTransport(self.answer)))
-        with self.world.ruling():
-            yield self
+        try:
+            with self.world.ruling():
+                yield self
+        finally:
+            set_client_factory(default_client_factory)

