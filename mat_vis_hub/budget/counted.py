@@ -32,7 +32,7 @@ class CountedLog(Log):
         reopened = self.quota.reopening(self.now) is not None
         while later := self.put(f"{WAITING if reopened or at > self.now else COUNTED}{slot}", at):
             at += later
-        return self.recheck(slot) if reopened else self.slot(slot, at - self.now, used)
+        return self.settle(slot, at, used)
 
     def put(self, name: str, at: int) -> int:
         """Add an entry if there is room for it then: 0. If not, how many milliseconds later there may be."""

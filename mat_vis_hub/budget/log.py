@@ -95,6 +95,10 @@ class Log(ABC):
     def close_for(self, wait: int, limit: int | None, window: int | None) -> None:
         """Nobody goes for so long; what quota is named replaces the present one."""
 
+    def settle(self, slot: str, at: int, used: int) -> Slot:
+        """The slot that has just been put there. The first after a reopening take their steps."""
+        return self.slot(slot, at - self.now, used) if self.quota.reopening(at) is None else self.recheck(slot)
+
     def recheck(self, slot: str) -> Slot:
         """The slot as it stands now: to be used, or moved to the moment that it has to wait for."""
         ahead = self.ahead(slot)

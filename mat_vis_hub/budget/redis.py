@@ -47,6 +47,8 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - window 
     redis.call('ZREM', KEYS[2], gone)
 end
 local used = redis.call('ZCOUNT', KEYS[1], now - window, now)
+local latest = reopened and redis.call('ZRANGE', KEYS[1], -limit, -limit, 'WITHSCORES')[2]
+if latest then at = math.max(at, latest + window + 1) end
 while true do
     name = ((at > now or reopened) and '{WAITING}' or '{COUNTED}') .. slot .. ':'
     local verdict = put({{KEYS[1]}}, {{at, 1, name, 1, at - window, limit, limit - 1}})
@@ -57,7 +59,7 @@ redis.call('ZADD', KEYS[2], 0, name .. '1')
 local keep = math.max(redis.call('PTTL', KEYS[1]), at - now + 2 * window)
 redis.call('PEXPIRE', KEYS[1], keep)
 redis.call('PEXPIRE', KEYS[2], keep)
-return {{slot, at - now, used, limit, reopened and 1 or 0}}
+return {{slot, at, used, now, limit, window, reopening}}
 """
 
 # ARGV: the slot's id, the state it gets or nothing to remove it, when ('' is now), how long to keep it then.
@@ -170,8 +172,9 @@ class _Log(Log):
 
     def take(self) -> Slot:
         arguments = (self._default.limit, self._default.window, uuid.uuid4().hex[:12])
-        slot, wait, used, limit, reopened = self._server.take(keys=self._keys, args=arguments)
-        return self.recheck(slot) if reopened else Slot(slot, wait / 1000, min(used, limit), limit)
+        slot, at, used, self.now, *quota = self._server.take(keys=self._keys, args=arguments)
+        self.quota = Quota(*quota)
+        return self.settle(slot, at, used)
 
     def move(self, slot: str, state: str, at: int | None = None) -> None:
         self._server.move(keys=self._keys, args=(slot, state, "" if at is None else at, 2 * self._default.window))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mat_vis_hub.budget.log import WAITING
+from mat_vis_hub.budget.log import WAITING, Log
 from tests.budget.conftest import REPOSITORY as HERE
 
 MINUTE = 60.0
@@ -149,6 +149,15 @@ def test_after_a_reopening_one_goes_then_two_then_four(place):
     budget = place.budget(limit=9, window=MINUTE)
     budget.refused(HERE, None, 100, None, None)
     assert waits(budget, 8) == [pytest.approx(100 + step * 1.2, abs=0.5) for step in (0, 1, 1, 2, 2, 2, 2, 3)]
+
+
+def test_who_comes_a_window_after_a_reopening_need_not_look_at_all_who_wait_ahead(place, monkeypatch):
+    looked, recheck = [], Log.recheck
+    monkeypatch.setattr(Log, "recheck", lambda log, slot: looked.append(slot) or recheck(log, slot))
+    budget = place.budget(limit=2, window=MINUTE)
+    budget.refused(HERE, None, 100, None, None)
+    assert waits(budget, 6) == [pytest.approx(wait, abs=0.5) for wait in (100, 101.2, 160, 161.2, 220, 221.2)]
+    assert len(looked) == 2
 
 
 def test_a_new_refusal_right_after_the_reopening_stops_the_others_before_they_meet_their_own(place):
