@@ -51,23 +51,23 @@ class Gate:
         finally:
             with self._changed:
                 self._in_flight -= 1
-                self._changed.notify_all()
+                self._changed.notify(self._room())  # no more than can use it: thousands may be waiting
 
     def _enter(self) -> float | None:
         """Come in, or return when to ask again."""
         with self._changed:
             while clock.monotonic() >= self.reopens_at:
-                if self._has_room() or not self._changed.wait(_PATIENCE_FOR_OTHERS):
+                if self._room() > 0 or not self._changed.wait(_PATIENCE_FOR_OTHERS):
                     self._in_flight += 1
                     return None
             return self.reopens_at
 
-    def _has_room(self) -> bool:
-        if self._in_flight == 0:
-            return True
+    def _room(self) -> int:
+        """How many more may come in now."""
         if clock.monotonic() - self._opened_at >= self._window:
             self._opened_at, self._passed = clock.monotonic(), 0
-        return self._in_flight < min(self._width, self._left())
+        room = min(self._width, self._left()) - self._in_flight
+        return max(room, 0 if self._in_flight else 1)
 
     def _left(self) -> int:
         """How many more the window takes. Where that is a guess, the one who would find out counts among them."""
@@ -85,6 +85,7 @@ class Gate:
             self._width, self._passed = 1, 0
             self._limit, self._window = limit or self._limit, window or self._window
             self.reopens_at = self._opened_at = max(self.reopens_at, reopens_at)
+            self._changed.notify_all()  # they wait for another moment now
 
 
 class Passage:

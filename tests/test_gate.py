@@ -22,7 +22,7 @@ def pass_through(gate: Gate) -> None:
 
 def has_room(gate: Gate) -> bool:
     """Whether a writer that came now would go straight through (seen from the inside: the wait itself is real)."""
-    return gate._has_room()
+    return gate._room() > 0
 
 
 def test_an_open_gate_lets_a_writer_through_at_once(time):
@@ -151,6 +151,35 @@ def test_waiting_writers_go_as_soon_as_one_leaves(time):
     assert entered.is_set()
 
 
+def test_no_more_are_woken_than_can_come_in(time, monkeypatch):
+    gate = Gate()
+    woken = []
+    monkeypatch.setattr(gate._changed, "notify", woken.append)
+    for _ in range(3):
+        pass_through(gate)
+    with gate.passage(never):
+        pass_through(gate)
+    assert woken == [2, 4, 8, 15, 16]
+
+
+def test_those_who_wait_for_room_learn_of_a_refusal(time):
+    gate = Gate()
+    told = []
+
+    def second():
+        with gate.passage(lambda reopens_at: told.append(reopens_at)):
+            pass
+
+    with gate.passage(never) as first:
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not gate._changed._waiters:
+            pass
+        first.refused(100, limit=None, window=None)
+        thread.join(timeout=30)
+        assert told == [100]
+
+
 def test_one_gate_per_endpoint_and_repository():
     gates = Gates()
     one = gates.of("https://huggingface.co", "dataset", "you/textures")
@@ -168,5 +197,5 @@ def test_a_forked_process_starts_with_open_gates(time):
         child = os.fork()
         if child == 0:
             fresh = gate.current.of("hub", "model", "you/model")
-            os._exit(0 if fresh._has_room() and fresh.reopens_at < 0 else 1)
+            os._exit(0 if has_room(fresh) and fresh.reopens_at < 0 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
