@@ -57,6 +57,7 @@ def run(report: Report) -> None:
         else:
             places["redis"] = redis
         _queues(report, places)
+        _known_repositories(report, places)
         del places["memory"]
         _saturated(report, places)
         _fleets(report, places)
@@ -323,11 +324,44 @@ def _decisions(budget: CommitBudget, waiting: int) -> tuple[float, float, float]
 def _median(call: Callable[[], Any], undo: Callable[[], Any] = lambda: None) -> float:
     times = []
     for _ in range(25):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
+        times.append(_timed(call))
         undo()
-    return statistics.median(times) * 1e6
+    return statistics.median(times)
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    """In µs."""
+    began = time.perf_counter()
+    call()
+    return (time.perf_counter() - began) * 1e6
+
+
+def _known_repositories(report: Report, places: dict[str, str]) -> None:
+    report.say("## What a decision costs where many repositories are counted")
+    report.say(
+        "Real time, one process, µs: a slot of a repository that is new there and of one that is not, medians; and the"
+        " first slot of a process that has just started, once. In a file each repository has a table of its own, of"
+        " which whoever opens it reads the list."
+    )
+    rows = [row for name, url in places.items() for row in _by_number_known(name, url)]
+    report.table("known", ["repositories", "kept in", "a new one", "a known one", "a process's first"], rows)
+
+
+def _by_number_known(name: str, url: str) -> Iterator[list[Any]]:
+    budget, known = from_url(url), 0
+
+    def take(number: int) -> None:
+        budget.take(Repository("https://huggingface.co", "dataset", f"you/{number}"))
+
+    def first() -> None:
+        nonlocal budget
+        budget = from_url(url)
+        take(0)
+
+    for number in REPOSITORIES:
+        new = statistics.median(_timed(partial(take, each)) for each in range(known, number))
+        known = number
+        yield [known, name, new, _median(lambda: take(random.randrange(known))), _timed(first)]
 
 
 def _saturated(report: Report, places: dict[str, str]) -> None:
