@@ -353,6 +353,9 @@ def _by_number_known(name: str, url: str) -> Iterator[list[Any]]:
     def take(number: int) -> None:
         budget.take(Repository("https://huggingface.co", "dataset", f"you/{number}"))
 
+    def again() -> None:
+        take(random.randrange(known))
+
     def first() -> None:
         nonlocal budget
         budget = from_url(url)
@@ -361,7 +364,7 @@ def _by_number_known(name: str, url: str) -> Iterator[list[Any]]:
     for number in REPOSITORIES:
         new = statistics.median(_timed(partial(take, each)) for each in range(known, number))
         known = number
-        yield [known, name, new, _median(lambda: take(random.randrange(known))), _timed(first)]
+        yield [known, name, new, _median(again), _timed(first)]
 
 
 def _saturated(report: Report, places: dict[str, str]) -> None:
