@@ -141,9 +141,10 @@ def whole_commit(report: Report) -> None:
     """A commit against the local Hub, with us and without, by turns."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
+    from benchmarks.processes import local_hub
     from mat_vis_hub import ThrottledHfApi
 
-    with local_hub() as url:
+    with local_hub("--limit", "none") as url:
         plain, ours, again = (kind(endpoint=url, token="hf_local") for kind in (HfApi, ThrottledHfApi, HfApi))
         plain.create_repo("you/whole")
 
@@ -167,17 +168,6 @@ def whole_commit(report: Report) -> None:
         " the first: so far is the machine from repeating itself."
     )
     report.target("a whole commit, over plain HfApi", ratio, 1.02)
-
-
-@contextmanager
-def local_hub() -> Iterator[str]:
-    command = [sys.executable, "-m", "mat_vis_hub.local_hub", "--limit", "none", "--api-limit", "none"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
 
 
 # -- imports and memory ----------------------------------------------------------------------------------------------

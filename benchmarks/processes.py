@@ -128,17 +128,16 @@ def fleet(url: str, processes: int, commits: int, limit: int, window: float) -> 
             api.create_commit(REPO, operations(str(number), commit), commit_message="Add a file")
         return sum(isinstance(event, ThrottleEvent) for event in told), time.monotonic() - began
 
-    with local_hub(limit, window) as endpoint:
+    with local_hub("--limit", str(limit), "--window", str(window)) as endpoint:
         HfApi(endpoint, token="hf_local").create_repo(REPO)
         parts = together(processes, write)
     return Fleet(sum(refusals for refusals, _ in parts), [done for _, done in parts])
 
 
 @contextmanager
-def local_hub(limit: int, window: float) -> Iterator[str]:
-    """In a process of its own; the URL."""
-    command = [sys.executable, "-m", "mat_vis_hub.local_hub", "--api-limit", "none"]
-    command += ["--limit", str(limit), "--window", str(window)]
+def local_hub(*options: str) -> Iterator[str]:
+    """In a process of its own, started with these options and no API limit; the URL."""
+    command = [sys.executable, "-m", "mat_vis_hub.local_hub", "--api-limit", "none", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
