@@ -24,7 +24,6 @@ from unittest.mock import patch
 import greenlet
 import httpx2
 from huggingface_hub import set_client_factory
-from huggingface_hub.utils._http import default_client_factory
 
 from mat_vis_hub import clock, gate
 from mat_vis_hub.local_hub.limiter import Limiter
@@ -214,4 +213,4 @@ class Hub:
             with self.world.ruling():
                 yield self
         finally:
-            set_client_factory(default_client_factory)
+            set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=None))

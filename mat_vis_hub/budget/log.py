@@ -70,7 +70,7 @@ class Log(ABC):
     """
     One repository's log, for the length of one decision. `now` and all moments are milliseconds on its own clock.
 
-    `now` and `quota` are good once `entries` has been called.
+    `now` and `quota` are good once `take` or `entries` has been called.
     """
 
     now: int

@@ -39,11 +39,16 @@ def redis_server():
 
 
 @pytest.fixture(scope="session")
-def postgres_url():
+def postgres_binaries():
     binaries = servers.postgres_binaries()
-    if binaries is None:
+    if binaries is None:  # it comes from the system, and no Python package carries it
         pytest.skip("Postgres is not installed (Debian's package postgresql)")
-    with servers.postgres(binaries) as url:
+    return binaries
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_binaries):
+    with servers.postgres(postgres_binaries) as url:
         yield url
 
 

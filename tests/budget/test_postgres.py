@@ -66,10 +66,8 @@ def test_a_server_whose_time_zone_differs_counts_alike(postgres_place):
     assert zoned.take(HERE).wait == pytest.approx(60, abs=2)
 
 
-def test_one_that_is_stopped_is_said():
-    if (binaries := servers.postgres_binaries()) is None:
-        pytest.skip("Postgres is not installed (Debian's package postgresql)")
-    with servers.postgres(binaries) as url:
+def test_one_that_is_stopped_is_said(postgres_binaries):
+    with servers.postgres(postgres_binaries) as url:
         budget = from_url(url)
     with pytest.raises(BudgetError, match="Is the Postgres server running"):
         budget.take(HERE)
