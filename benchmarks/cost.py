@@ -116,16 +116,16 @@ def decisions(report: Report, budgets: dict[str, str]) -> None:
     for name, url in budgets.items():
         budget = from_url(f"{url}{'&' if '?' in url else '?'}limit=128&window=3600")
         for _ in range(127):
-            budget.spent(repository, budget.take(repository))
+            budget.confirm(repository, budget.reserve(repository))
         taking, spending = [], []
         for _ in range(ROUNDS):
             began = time.perf_counter()
-            slot = budget.take(repository)
+            slot = budget.reserve(repository)
             taken = time.perf_counter()
-            budget.spent(repository, slot)
+            budget.confirm(repository, slot)
             spending.append((time.perf_counter() - taken) * 1e6)
             taking.append((taken - began) * 1e6)
-            budget.give_back(repository, slot)
+            budget.cancel(repository, slot)
         rows.append([name, *middle_and_worst(taking), *middle_and_worst(spending)])
         budget.close()
     report.say(f"Within that, a budget's decisions, with 127 commits in the window ({ROUNDS} of each):")

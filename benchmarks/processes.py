@@ -79,16 +79,16 @@ def saturate(url: str, here: Repository, processes: int, seconds: float) -> Satu
 
     def decide(_: int, begin: Callable[[], Any]) -> tuple[list[float], int, float]:
         budget, failed = from_url(url), 0
-        budget.give_back(here, budget.take(here))  # connected
+        budget.cancel(here, budget.reserve(here))  # connected
         latencies: list[float] = []
         begin()
         cpu, end = time.process_time(), time.monotonic() + seconds
         while time.monotonic() < end:
             began = time.perf_counter()
             try:
-                slot = budget.take(here)
+                slot = budget.reserve(here)
                 taken = time.perf_counter()
-                budget.give_back(here, slot)
+                budget.cancel(here, slot)
             except BudgetError:
                 failed += 1
             else:

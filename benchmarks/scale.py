@@ -309,13 +309,13 @@ def _queues(report: Report, places: dict[str, str]) -> None:
 
 def _decisions(budget: CommitBudget, waiting: int) -> tuple[float, float, float]:
     here = Repository("https://huggingface.co", "model", f"you/{waiting}")
-    spent = [budget.take(here) for _ in range(LIMIT)]
-    head, *_ = [budget.take(here) for _ in range(waiting)]
+    spent = [budget.reserve(here) for _ in range(LIMIT)]
+    head, *_ = [budget.reserve(here) for _ in range(waiting)]
     taken = []
     times = (
-        _median(lambda: taken.append(budget.take(here)), lambda: budget.give_back(here, taken.pop())),
-        _median(lambda: budget.recheck(here, head)),
-        _median(lambda: budget.spent(here, spent[0])),
+        _median(lambda: taken.append(budget.reserve(here)), lambda: budget.cancel(here, taken.pop())),
+        _median(lambda: budget.renew(here, head)),
+        _median(lambda: budget.confirm(here, spent[0])),
     )
     budget.close()
     return times
@@ -350,19 +350,19 @@ def _known_repositories(report: Report, places: dict[str, str]) -> None:
 def _by_number_known(name: str, url: str) -> Iterator[list[Any]]:
     budget, known = from_url(url), 0
 
-    def take(number: int) -> None:
-        budget.take(Repository("https://huggingface.co", "dataset", f"you/{number}"))
+    def reserve(number: int) -> None:
+        budget.reserve(Repository("https://huggingface.co", "dataset", f"you/{number}"))
 
     def again() -> None:
-        take(random.randrange(known))
+        reserve(random.randrange(known))
 
     def first() -> None:
         nonlocal budget
         budget = from_url(url)
-        take(0)
+        reserve(0)
 
     for number in REPOSITORIES:
-        new = statistics.median(_timed(partial(take, each)) for each in range(known, number))
+        new = statistics.median(_timed(partial(reserve, each)) for each in range(known, number))
         known = number
         yield [known, name, new, _median(again), _timed(first)]
 

@@ -25,9 +25,10 @@ import greenlet
 import httpx2
 from huggingface_hub import set_client_factory
 
-from mat_vis_hub import clock, gate
+from mat_vis_hub import gate
+from mat_vis_hub._internal import clock
 from mat_vis_hub.local_hub.limiter import Limiter
-from mat_vis_hub.local_hub.wording import commit_refusal
+from mat_vis_hub.local_hub.messages import commit_refusal
 
 REPO = "you/textures"
 LIMIT, WINDOW = 128, 3600.0

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mat_vis_hub import testing
     from mat_vis_hub.api import ThrottledHfApi
-    from mat_vis_hub.batch import CommitBatch
     from mat_vis_hub.budget import BudgetStatus, CommitBudget
+    from mat_vis_hub.commits.batch import CommitBatch
+    from mat_vis_hub.commits.transaction import Snapshot, transact
     from mat_vis_hub.events import ConflictEvent, Event, PaceEvent, RecoveredEvent, ThrottleEvent
     from mat_vis_hub.hooks import log_event, print_line
     from mat_vis_hub.policy import RetryPolicy
     from mat_vis_hub.retry_after import RetryAfter, parse_retry_after
-    from mat_vis_hub.transaction import Snapshot, transact
 
 __version__ = "0.1.0"
 
@@ -38,7 +38,7 @@ __all__ = [
 
 _MODULES = {
     "ThrottledHfApi": "api",
-    "CommitBatch": "batch",
+    "CommitBatch": "commits.batch",
     "BudgetStatus": "budget",
     "CommitBudget": "budget",
     "ConflictEvent": "events",
@@ -51,8 +51,8 @@ _MODULES = {
     "RetryPolicy": "policy",
     "RetryAfter": "retry_after",
     "parse_retry_after": "retry_after",
-    "Snapshot": "transaction",
-    "transact": "transaction",
+    "Snapshot": "commits.transaction",
+    "transact": "commits.transaction",
 }
 
 

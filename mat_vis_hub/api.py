@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from huggingface_hub import HfApi
 
-from mat_vis_hub.budget.guard import Guarded
+from mat_vis_hub._internal.sanitize import without_secrets
+from mat_vis_hub.budget.fail_open import FailOpenBudget
 from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget, Repository
 from mat_vis_hub.hooks import Hook, Hooks
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.surface import surfacing
-from mat_vis_hub.text import without_secrets
 from mat_vis_hub.throttle import Target, Throttle
 
 if TYPE_CHECKING:  # the rest loads with the method that needs it, so that the import costs next to nothing
     from huggingface_hub import CommitInfo, CommitOperationAdd
 
-    from mat_vis_hub.batch import CommitBatch
-    from mat_vis_hub.transaction import Snapshot
+    from mat_vis_hub.commits.batch import CommitBatch
+    from mat_vis_hub.commits.transaction import Snapshot
 
 R = TypeVar("R")
 
@@ -149,7 +149,7 @@ class ThrottledHfApi(HfApi):
         send = partial(plain, repo_id=repo_id, operations=operations)
         throttle = self._throttle(repo_id, kwargs, source)
         if self.retry.recover:
-            from mat_vis_hub.recovery import Recovery
+            from mat_vis_hub.commits.recovery import Recovery
 
             recovery = Recovery(self, repo_id, kwargs, self.retry, throttle.tell_recovered)
             return throttle.run(lambda: recovery.commit(send, before_retry=rewind), before_retry=rewind)
@@ -187,7 +187,7 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
-        from mat_vis_hub import folder
+        from mat_vis_hub.commits import folder
 
         if not folder.bypasses_create_commit():
             plain: Callable[..., CommitInfo | Future[CommitInfo]] = super().upload_folder
@@ -256,7 +256,7 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
-        from mat_vis_hub import transaction
+        from mat_vis_hub.commits import transaction
 
         api = self
         if source is not None:  # so that its commits are attributed as well
@@ -303,7 +303,7 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
-        from mat_vis_hub.batch import CommitBatch
+        from mat_vis_hub.commits.batch import CommitBatch
 
         return CommitBatch(self, repo_id, commit_message=commit_message, **{"source": self.source, **kwargs})
 
@@ -340,12 +340,12 @@ class ThrottledHfApi(HfApi):
             raise ValueError('This ThrottledHfApi has no budget: make it with budget="memory://" or another URL.')
         return self._budget.status(Repository(self.endpoint, repo_type or "model", repo_id))
 
-    def _guarded(self, budget: str | CommitBudget | None) -> Guarded | None:
+    def _guarded(self, budget: str | CommitBudget | None) -> FailOpenBudget | None:
         if isinstance(budget, str):
             from mat_vis_hub.budget.url import from_url
 
             budget = from_url(budget, read=partial(_reader, self.token, self.headers))
-        return Guarded(budget) if budget is not None else None
+        return FailOpenBudget(budget) if budget is not None else None
 
     def _throttle(self, repo_id: str, kwargs: Mapping[str, Any], source: str, *, commits: bool = True) -> Throttle:
         """The loop for one call with these arguments. What may be said of it aloud holds no token."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mat_vis_hub.text import elapsed, one_word
+from mat_vis_hub._internal.sanitize import elapsed, one_word
 
 
 @dataclass(frozen=True)

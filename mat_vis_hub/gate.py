@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mat_vis_hub import clock
+from mat_vis_hub._internal import clock
 
 _USUAL_LIMIT, _USUAL_WINDOW = 128, 3600.0  # commits, seconds
 _PATIENCE_FOR_OTHERS = 60.0  # real seconds; a writer that hangs holds the others up no longer than this
@@ -34,7 +34,7 @@ class Gate:
         self.reopens_at = -math.inf
 
     @contextmanager
-    def passage(self, wait: Callable[[float], bool]) -> Iterator[Passage]:
+    def permit(self, wait: Callable[[float], bool]) -> Iterator[Permit]:
         """
         Come in, and leave on exit.
 
@@ -47,7 +47,7 @@ class Gate:
                     self._in_flight += 1
                 break
         try:
-            yield Passage(self)
+            yield Permit(self)
         finally:
             with self._changed:
                 self._in_flight -= 1
@@ -88,7 +88,7 @@ class Gate:
             self._changed.notify_all()  # they wait for another moment now
 
 
-class Passage:
+class Permit:
     """One call on its way through a [`Gate`]; says how it ended."""
 
     def __init__(self, gate: Gate) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, TypeAlias
 
-from mat_vis_hub.text import one_line
+from mat_vis_hub._internal.sanitize import one_line
 
 if TYPE_CHECKING:  # most commits have nothing to tell
     from mat_vis_hub.events import Event

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-from mat_vis_hub import clock
+from mat_vis_hub._internal import clock
 
 _MINUTE, _HOUR, _DAY, _MONTH = 60.0, 3600.0, 86400.0, 30 * 86400.0
 _LONGEST_BODY = 65_536  # characters; a refusal is a sentence, whatever a proxy wraps around it

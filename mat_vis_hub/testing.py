@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mat_vis_hub import clock, gate
+from mat_vis_hub import gate
+from mat_vis_hub._internal import clock
 
 
 class VirtualTime(clock.Clock):

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from mat_vis_hub import clock, countdown, gate
-from mat_vis_hub.budget.claim import Claim
-from mat_vis_hub.budget.guard import Guarded
-from mat_vis_hub.budget.protocol import Repository, Slot
+from mat_vis_hub import gate
+from mat_vis_hub._internal import clock, progress
+from mat_vis_hub._internal.sanitize import elapsed
+from mat_vis_hub.budget.fail_open import FailOpenBudget
+from mat_vis_hub.budget.protocol import Repository, Reservation
+from mat_vis_hub.budget.reservation import Claim
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.retry_after import read_refusal
 from mat_vis_hub.surface import refusals_surface
-from mat_vis_hub.text import elapsed
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ class Throttle:
         target (`Target`): Where it goes.
         policy (`RetryPolicy`): How long to wait, and when to give up.
         hooks (`Hooks`): Whom to tell.
-        budget (`Guarded`, *optional*): Who knows when there is room for a commit.
+        budget (`FailOpenBudget`, *optional*): Who knows when there is room for a commit.
         commits (`bool`): Whether the call commits, and so goes through the repository's gate with all that do.
     """
 
@@ -58,7 +59,7 @@ class Throttle:
         policy: RetryPolicy,
         hooks: Hooks,
         *,
-        budget: Guarded | None = None,
+        budget: FailOpenBudget | None = None,
         commits: bool = True,
     ) -> None:
         self._target = target
@@ -91,7 +92,7 @@ class Throttle:
         while True:
             with (
                 Claim(self._budget, repository, self._wait_for_slot) as claim,
-                self._gate.passage(self._wait_for_gate) as passage,
+                self._gate.permit(self._wait_for_gate) as passage,
             ):
                 try:
                     with refusals_surface():
@@ -149,13 +150,13 @@ class Throttle:
         told = reopens_at <= self._told_until + _WORTH_TELLING
         return self._wait(reopens_at, "429" if told else "gate", "the Hub refuses commits for now (429)")
 
-    def _wait_for_slot(self, slot: Slot) -> bool:
+    def _wait_for_slot(self, slot: Reservation) -> bool:
         why = "the Hub refuses commits for now (429)"
         if slot.reason == "budget":
             why = f"{slot.used} of {slot.limit} commits are used"
         return self._wait(clock.monotonic() + slot.wait, slot.reason, why, slot)
 
-    def _wait(self, until: float, reason: str, why: str, slot: Slot | None = None) -> bool:
+    def _wait(self, until: float, reason: str, why: str, slot: Reservation | None = None) -> bool:
         """Wait until then; `False`, without waiting, if the policy does not allow that much."""
         began = clock.monotonic()
         if self._waited + until - began > self._policy.patience:
@@ -164,7 +165,7 @@ class Throttle:
             self._tell_pace(until - began, reason, slot)
             self._told_until = until
         try:
-            countdown.wait_until(
+            progress.wait_until(
                 until,
                 what=f"source={self._target.source} repo={self._target.repo_id} reason={reason}",
                 reason=f"{self._target.repo_id}: {why}, next try in",
@@ -174,7 +175,7 @@ class Throttle:
             self._waited += clock.monotonic() - began
         return True
 
-    def _tell_pace(self, wait: float, reason: str, slot: Slot | None) -> None:
+    def _tell_pace(self, wait: float, reason: str, slot: Reservation | None) -> None:
         from mat_vis_hub import events
 
         self._hooks.tell(

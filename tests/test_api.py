@@ -15,8 +15,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.errors import HfHubHTTPError
 
 from mat_vis_hub import BudgetStatus, RetryPolicy, ThrottledHfApi, ThrottleEvent
-
-from .refusals import commit_quota
+from tests.refusals import commit_quota
 
 REPO = "you/textures"
 TOKEN = "hf_" + "s3cret" * 6

@@ -16,7 +16,7 @@ def never(reopens_at: float) -> bool:
 
 
 def pass_through(gate: Gate) -> None:
-    with gate.passage(never) as passage:
+    with gate.permit(never) as passage:
         passage.succeeded()
 
 
@@ -32,7 +32,7 @@ def test_an_open_gate_lets_a_writer_through_at_once(time):
 
 def test_a_refused_writer_closes_it_for_all_until_the_moment_it_named(time):
     gate = Gate()
-    with gate.passage(never) as passage:
+    with gate.permit(never) as passage:
         assert passage.refused(100, limit=None, window=None) == 100
     asked = []
 
@@ -41,32 +41,32 @@ def test_a_refused_writer_closes_it_for_all_until_the_moment_it_named(time):
         time.advance(60)
         return True
 
-    with gate.passage(wait):
+    with gate.permit(wait):
         assert time.now() == 120
     assert asked == [100, 100]
 
 
 def test_of_two_refusals_the_later_reopening_holds(time):
     gate = Gate()
-    with gate.passage(never) as first:
+    with gate.permit(never) as first:
         first.refused(100, limit=None, window=None)
         assert first.refused(10, limit=None, window=None) == 100
 
 
 def test_a_writer_with_no_patience_goes_through_a_closed_gate(time):
     gate = Gate()
-    with gate.passage(never) as passage:
+    with gate.permit(never) as passage:
         passage.refused(100, limit=None, window=None)
-    with gate.passage(lambda reopens_at: False):
+    with gate.permit(lambda reopens_at: False):
         assert time.now() == 0
 
 
 def test_first_one_by_one_and_twice_as_many_with_each_success(time):
     gate = Gate()
-    with gate.passage(never) as first:
+    with gate.permit(never) as first:
         assert not has_room(gate)
         first.succeeded()
-    with gate.passage(never), gate.passage(never) as second:
+    with gate.permit(never), gate.permit(never) as second:
         assert not has_room(gate)
         second.succeeded()
         assert has_room(gate)
@@ -76,38 +76,38 @@ def test_after_a_refusal_one_by_one_again(time):
     gate = Gate()
     for _ in range(5):
         pass_through(gate)
-    with gate.passage(never) as passage:
+    with gate.permit(never) as passage:
         passage.refused(10, limit=None, window=None)
     time.advance(10)
-    with gate.passage(never):
+    with gate.permit(never):
         assert not has_room(gate)
 
 
 def test_a_writer_that_fails_otherwise_makes_room_and_changes_nothing(time):
     gate = Gate()
-    with pytest.raises(KeyError), gate.passage(never):
+    with pytest.raises(KeyError), gate.permit(never):
         raise KeyError
-    with gate.passage(never):
+    with gate.permit(never):
         assert not has_room(gate)
 
 
 def test_once_the_quota_is_known_the_last_commits_of_a_window_go_one_by_one(time):
     gate = Gate()
-    with gate.passage(never) as passage:
+    with gate.permit(never) as passage:
         passage.refused(60, limit=8, window=60)
     time.advance(60)
     for _ in range(6):
         pass_through(gate)
-    with gate.passage(never):
+    with gate.permit(never):
         assert has_room(gate)
-        with gate.passage(never):
+        with gate.permit(never):
             assert not has_room(gate)  # two under way, two left
     pass_through(gate)
     pass_through(gate)
-    with gate.passage(never):
+    with gate.permit(never):
         assert not has_room(gate)  # spent: whoever comes now is alone in meeting the refusal
     time.advance(60)
-    with gate.passage(never):
+    with gate.permit(never):
         assert has_room(gate)  # and a window later it is new
 
 
@@ -116,21 +116,21 @@ def test_until_it_is_known_every_multiple_of_the_usual_quota_is_passed_by_one_al
     for _ in range(2):
         for _ in range(127):
             pass_through(gate)
-        with gate.passage(never):
+        with gate.permit(never):
             assert has_room(gate)
         pass_through(gate)
-        with gate.passage(never):
+        with gate.permit(never):
             assert not has_room(gate)
     time.advance(3600)
     pass_through(gate)
-    with gate.passage(never):
+    with gate.permit(never):
         assert has_room(gate)
 
 
 def test_a_writer_that_hangs_holds_the_others_up_for_a_while_only(time, monkeypatch):
     monkeypatch.setattr("mat_vis_hub.gate._PATIENCE_FOR_OTHERS", 0.01)
     gate = Gate()
-    with gate.passage(never), gate.passage(never):
+    with gate.permit(never), gate.permit(never):
         pass
 
 
@@ -139,10 +139,10 @@ def test_waiting_writers_go_as_soon_as_one_leaves(time):
     entered = threading.Event()
 
     def second():
-        with gate.passage(never):
+        with gate.permit(never):
             entered.set()
 
-    with gate.passage(never) as first:
+    with gate.permit(never) as first:
         thread = threading.Thread(target=second)
         thread.start()
         assert not entered.is_set()
@@ -157,7 +157,7 @@ def test_no_more_are_woken_than_can_come_in(time, monkeypatch):
     monkeypatch.setattr(gate._changed, "notify", woken.append)
     for _ in range(3):
         pass_through(gate)
-    with gate.passage(never):
+    with gate.permit(never):
         pass_through(gate)
     assert woken == [2, 4, 8, 15, 16]
 
@@ -167,10 +167,10 @@ def test_those_who_wait_for_room_learn_of_a_refusal(time):
     told = []
 
     def second():
-        with gate.passage(lambda reopens_at: told.append(reopens_at)):
+        with gate.permit(lambda reopens_at: told.append(reopens_at)):
             pass
 
-    with gate.passage(never) as first:
+    with gate.permit(never) as first:
         thread = threading.Thread(target=second)
         thread.start()
         while not gate._changed._waiters:
@@ -192,7 +192,7 @@ def test_one_gate_per_endpoint_and_repository():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_starts_with_open_gates(time):
-    with gate.current.of("hub", "model", "you/model").passage(never) as passage:
+    with gate.current.of("hub", "model", "you/model").permit(never) as passage:
         passage.refused(1000, limit=None, window=None)
         child = os.fork()
         if child == 0:

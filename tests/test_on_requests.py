@@ -10,8 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import get_session
 
 from mat_vis_hub import RetryPolicy, ThrottledHfApi
-
-from .refusals import commit_quota, in_the_wild
+from tests.refusals import commit_quota, in_the_wild
 
 pytestmark = pytest.mark.skipif(
     not type(get_session()).__module__.startswith("requests"), reason="this generation does not speak `requests`"

@@ -9,8 +9,7 @@ import pytest
 
 from mat_vis_hub import RetryPolicy
 from mat_vis_hub.retry_after import Refusal, RetryAfter, read_refusal
-
-from .refusals import Response, as_response, commit_quota, in_the_wild
+from tests.refusals import Response, as_response, commit_quota, in_the_wild
 
 NOTHING_SAID = Refusal(None)
 MANY = range(500)

@@ -11,8 +11,7 @@ import pytest
 from mat_vis_hub import RetryAfter, parse_retry_after
 from mat_vis_hub.retry_after import read_refusal
 from mat_vis_hub.testing import virtual_time
-
-from .refusals import Response, as_response, commit_quota, in_the_wild
+from tests.refusals import Response, as_response, commit_quota, in_the_wild
 
 NOON = 1_795_262_400.0  # Sat, 21 Nov 2026 12:00:00 GMT
 HTTP_DATE = "Sat, 21 Nov 2026 12:00:00 GMT"

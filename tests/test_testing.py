@@ -7,7 +7,8 @@ import time as real_time
 
 import pytest
 
-from mat_vis_hub import clock, gate
+from mat_vis_hub import gate
+from mat_vis_hub._internal import clock
 from mat_vis_hub.testing import virtual_time
 
 

@@ -9,10 +9,9 @@ import pytest
 from mat_vis_hub import RetryPolicy, ThrottleEvent
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.local_hub.limiter import Limiter
-from mat_vis_hub.local_hub.wording import commit_refusal
+from mat_vis_hub.local_hub.messages import commit_refusal
 from mat_vis_hub.throttle import Target, Throttle, refused_response
-
-from .refusals import Response, commit_quota
+from tests.refusals import Response, commit_quota
 
 TARGET = Target("https://huggingface.co", "dataset", "you/textures", "main", "ambientcg")
 

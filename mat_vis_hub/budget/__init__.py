@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mat_vis_hub.budget.guard import Guarded
-    from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, CommitBudget, Repository, Slot
-    from mat_vis_hub.budget.shared import BudgetError
+    from mat_vis_hub.budget.fail_open import FailOpenBudget
+    from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, CommitBudget, Repository, Reservation
+    from mat_vis_hub.budget.stored import BudgetError
     from mat_vis_hub.budget.url import from_url
 
 __all__ = [
@@ -17,16 +17,16 @@ __all__ = [
     "BudgetError",
     "BudgetStatus",
     "CommitBudget",
-    "Guarded",
+    "FailOpenBudget",
     "Repository",
-    "Slot",
+    "Reservation",
     "from_url",
 ]
 
 _MODULES = {
-    **dict.fromkeys(("LIMIT", "WINDOW", "BudgetStatus", "CommitBudget", "Repository", "Slot"), "protocol"),
-    "BudgetError": "shared",
-    "Guarded": "guard",
+    **dict.fromkeys(("LIMIT", "WINDOW", "BudgetStatus", "CommitBudget", "Repository", "Reservation"), "protocol"),
+    "BudgetError": "stored",
+    "FailOpenBudget": "fail_open",
     "from_url": "url",
 }
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from pyrate_limiter import AbstractBucket, Decision, RateItem
 
-from mat_vis_hub.budget.log import COUNTED, WAITING, Log, Quota, new_id
-from mat_vis_hub.budget.protocol import Slot
+from mat_vis_hub.budget.protocol import Reservation
+from mat_vis_hub.budget.sliding_window import COUNTED, WAITING, Log, Quota, new_id
 
 
 class CountedLog(Log):
@@ -24,7 +24,7 @@ class CountedLog(Log):
     def note(self, quota: Quota) -> None:
         """From now on, for all sharers, this is the quota."""
 
-    def take(self) -> Slot:
+    def reserve(self) -> Reservation:
         count = self.bucket.count()
         assert isinstance(count, int)  # no bucket of ours is asynchronous
         slot, at = new_id(self.now, count), max(self.now, self.quota.closed_until or self.now)

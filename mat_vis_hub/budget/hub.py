@@ -20,10 +20,10 @@ from collections.abc import Callable
 
 from huggingface_hub import HfApi
 
-from mat_vis_hub import clock
-from mat_vis_hub.budget.ledger import Ledger
-from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, Repository, Slot
-from mat_vis_hub.history import recent_commits
+from mat_vis_hub._hub.history import recent_commits
+from mat_vis_hub._internal import clock
+from mat_vis_hub.budget.history_window import HistoryWindow
+from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, Repository, Reservation
 
 Read = Callable[[Repository], HfApi]
 """Whose endpoint and token to read a repository's history with."""
@@ -46,7 +46,7 @@ class HubBudget:
         self._read = read
         self._limit = limit
         self._window = window
-        self._ledgers: dict[Repository, Ledger] = {}
+        self._ledgers: dict[Repository, HistoryWindow] = {}
         self._pid = os.getpid()
 
     def saw(self, repository: Repository, revision: str) -> None:
@@ -54,22 +54,22 @@ class HubBudget:
         with (ledger := self._ledger(repository)).lock:
             ledger.name(revision)
 
-    def take(self, repository: Repository) -> Slot:
+    def reserve(self, repository: Repository) -> Reservation:
         return self._place(repository, uuid.uuid4().hex)
 
-    def recheck(self, repository: Repository, slot: Slot) -> Slot:
+    def renew(self, repository: Repository, slot: Reservation) -> Reservation:
         return self._place(repository, slot.id)
 
-    def spent(self, repository: Repository, slot: Slot) -> None:
+    def confirm(self, repository: Repository, slot: Reservation) -> None:
         with (ledger := self._ledger(repository)).lock:
             ledger.spend(slot.id)
 
-    def give_back(self, repository: Repository, slot: Slot) -> None:
+    def cancel(self, repository: Repository, slot: Reservation) -> None:
         with (ledger := self._ledger(repository)).lock:
             ledger.drop(slot.id)
 
     def refused(
-        self, repository: Repository, slot: Slot | None, wait: float, limit: int | None, window: float | None
+        self, repository: Repository, slot: Reservation | None, wait: float, limit: int | None, window: float | None
     ) -> None:
         with (ledger := self._ledger(repository)).lock:
             if slot is not None:
@@ -87,17 +87,17 @@ class HubBudget:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_ledgers": {}}  # locks stay where they are, and the history knows the rest
 
-    def _ledger(self, repository: Repository) -> Ledger:
+    def _ledger(self, repository: Repository) -> HistoryWindow:
         if self._pid != os.getpid():  # forked: what the parent's writers do, the history will tell
             self._pid, self._ledgers = os.getpid(), {}
-        return self._ledgers.setdefault(repository, Ledger(self._limit, self._window))
+        return self._ledgers.setdefault(repository, HistoryWindow(self._limit, self._window))
 
-    def _place(self, repository: Repository, slot_id: str) -> Slot:
+    def _place(self, repository: Repository, slot_id: str) -> Reservation:
         with (ledger := self._ledger(repository)).lock:
             self._look_if_it_matters(repository, ledger, slot_id)
             return ledger.place(slot_id)
 
-    def _look_if_it_matters(self, repository: Repository, ledger: Ledger, slot_id: str | None = None) -> None:
+    def _look_if_it_matters(self, repository: Repository, ledger: HistoryWindow, slot_id: str | None = None) -> None:
         """The ledger stays locked meanwhile: one looks, and the others have what it finds."""
         if ledger.needs_a_look(slot_id):
             asked_at = clock.monotonic()

@@ -12,11 +12,11 @@ from weakref import WeakKeyDictionary
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
-from mat_vis_hub import clock
+from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.counted import CountedLog
-from mat_vis_hub.budget.log import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.protocol import Repository
-from mat_vis_hub.budget.shared import LoggedBudget, name_of
+from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
+from mat_vis_hub.budget.stored import StoredBudget, name_of
 
 
 class _Log(CountedLog):
@@ -96,7 +96,7 @@ class _Logs:
 _logs = _Logs()
 
 
-class MemoryBudget(LoggedBudget):
+class MemoryBudget(StoredBudget):
     """A `CommitBudget` for one process."""
 
     def open(self) -> None:

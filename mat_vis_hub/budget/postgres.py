@@ -16,11 +16,11 @@ import psycopg
 from psycopg import sql
 from pyrate_limiter import PostgresBucket, Rate
 
-from mat_vis_hub.budget.connection import PerProcess
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.budget.counted import CountedLog
-from mat_vis_hub.budget.log import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.protocol import Repository
-from mat_vis_hub.budget.shared import LoggedBudget, Seed, name_of
+from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
+from mat_vis_hub.budget.stored import Seed, StoredBudget, name_of
 
 _TIMEOUT = 2  # seconds to connect, or to answer
 _BUSY = 1  # seconds to wait for another's transaction
@@ -43,13 +43,13 @@ SET quota_limit = excluded.quota_limit, quota_window = excluded.quota_window, cl
 _AT = sql.SQL("round(extract(epoch FROM item_timestamp) * 1000)::BIGINT")
 
 
-class PostgresBudget(LoggedBudget):
+class PostgresBudget(StoredBudget):
     """
     A `CommitBudget` in Postgres.
 
     Args:
         url (`str`): As libpq takes it.
-        shown (`str`), limit (`int`), window (`float`), seed (`Callable`, *optional*): As in `LoggedBudget`.
+        shown (`str`), limit (`int`), window (`float`), seed (`Callable`, *optional*): As in `StoredBudget`.
     """
 
     errors = (psycopg.Error, OSError)

@@ -16,7 +16,7 @@ class Repository(NamedTuple):
     repo_id: str
 
 
-class Slot(NamedTuple):
+class Reservation(NamedTuple):
     """
     One commit's place in the budget, taken when it was asked for and kept until it is settled.
 
@@ -61,20 +61,20 @@ class CommitBudget(Protocol):
     on without it. None waits, none polls.
     """
 
-    def take(self, repository: Repository) -> Slot:
+    def reserve(self, repository: Repository) -> Reservation:
         """The next slot: with `wait=0` if there is room, else the earliest moment to come. One round trip if it can."""
 
-    def recheck(self, repository: Repository, slot: Slot) -> Slot:
+    def renew(self, repository: Repository, slot: Reservation) -> Reservation:
         """The same slot once its wait is over: `wait` is 0, or what has been added to it meanwhile."""
 
-    def spent(self, repository: Repository, slot: Slot) -> None:
+    def confirm(self, repository: Repository, slot: Reservation) -> None:
         """The commit was sent and may have been counted, now at the latest: it counts for a window from now."""
 
-    def give_back(self, repository: Repository, slot: Slot) -> None:
+    def cancel(self, repository: Repository, slot: Reservation) -> None:
         """The commit was certainly not counted: the slot is free again."""
 
     def refused(
-        self, repository: Repository, slot: Slot | None, wait: float, limit: int | None, window: float | None
+        self, repository: Repository, slot: Reservation | None, wait: float, limit: int | None, window: float | None
     ) -> None:
         """The Hub refused it: nobody goes for `wait` seconds; what quota it named replaces the budget's own."""
 

@@ -18,9 +18,9 @@ from pyrate_limiter.buckets.redis_bucket import LuaScript
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from mat_vis_hub.budget.log import BEYOND, COUNTED, WAITING, Entry, Log, Quota
-from mat_vis_hub.budget.protocol import Repository, Slot
-from mat_vis_hub.budget.shared import LoggedBudget, Seed, name_of
+from mat_vis_hub.budget.protocol import Repository, Reservation
+from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Log, Quota
+from mat_vis_hub.budget.stored import Seed, StoredBudget, name_of
 
 _TIMEOUT = 1.0  # seconds for the server to answer; it does so in less than a millisecond
 _KEPT = 7 * 24 * 3600 * 1000  # ms; how long a repository's quota outlives its last refusal
@@ -98,13 +98,13 @@ redis.call('PEXPIRE', KEYS[3], ARGV[1] + {_KEPT})
 """
 
 
-class RedisBudget(LoggedBudget):
+class RedisBudget(StoredBudget):
     """
     A `CommitBudget` in Redis.
 
     Args:
         url (`str`): As `redis.Redis.from_url` takes it.
-        shown (`str`), limit (`int`), window (`float`), seed (`Callable`, *optional*): As in `LoggedBudget`.
+        shown (`str`), limit (`int`), window (`float`), seed (`Callable`, *optional*): As in `StoredBudget`.
     """
 
     errors = (redis.RedisError, OSError)
@@ -170,7 +170,7 @@ class _Log(Log):
         )
         return [Entry(name, int(at)) for name, _, at in (entry.partition(":1") for entry in found.split())]
 
-    def take(self) -> Slot:
+    def reserve(self) -> Reservation:
         arguments = (self._default.limit, self._default.window, uuid.uuid4().hex[:12])
         slot, at, used, self.now, *quota = self._server.take(keys=self._keys, args=arguments)
         self.quota = Quota(*quota)

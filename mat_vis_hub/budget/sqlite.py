@@ -18,13 +18,13 @@ from pathlib import Path
 
 from pyrate_limiter import Rate, SQLiteBucket, SQLiteQueries
 
-from mat_vis_hub import clock
-from mat_vis_hub.budget.connection import PerProcess
+from mat_vis_hub._internal import clock
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.budget.counted import CountedLog
-from mat_vis_hub.budget.log import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.memory import milliseconds
 from mat_vis_hub.budget.protocol import Repository
-from mat_vis_hub.budget.shared import LoggedBudget, Seed, name_of
+from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
+from mat_vis_hub.budget.stored import Seed, StoredBudget, name_of
 
 _STEP, _STEPS = 0.01, 100  # seconds to wait for another process's transaction, and how often
 _SLACK = 1000  # ms; nothing is counted later than now, unless the clock has started afresh
@@ -36,13 +36,13 @@ CREATE TABLE IF NOT EXISTS repositories (
 """
 
 
-class SQLiteBudget(LoggedBudget):
+class SQLiteBudget(StoredBudget):
     """
     A `CommitBudget` in a file.
 
     Args:
         path (`Path`): The file; made if there is none.
-        limit (`int`), window (`float`), seed (`Callable`, *optional*): As in `LoggedBudget`.
+        limit (`int`), window (`float`), seed (`Callable`, *optional*): As in `StoredBudget`.
     """
 
     errors = (sqlite3.Error, OSError)

@@ -17,7 +17,7 @@ from mat_vis_hub.budget.protocol import LIMIT, WINDOW, CommitBudget, Repository
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from mat_vis_hub.budget.shared import LoggedBudget, Seed
+    from mat_vis_hub.budget.stored import Seed, StoredBudget
 
     Read = Callable[[Repository], HfApi]
 
@@ -42,7 +42,7 @@ def from_url(url: str, *, read: Read | None = None) -> CommitBudget:
             the token of the environment.
 
     Returns:
-        `CommitBudget`. It raises where the count cannot be kept; [`Guarded`] goes on without.
+        `CommitBudget`. It raises where the count cannot be kept; [`FailOpenBudget`] goes on without.
 
     Raises:
         [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
@@ -153,11 +153,11 @@ def _plain(repository: Repository) -> HfApi:
     return HfApi(endpoint=repository.endpoint)
 
 
-def _logged(named: _Named, seed: Seed | None) -> LoggedBudget:
+def _logged(named: _Named, seed: Seed | None) -> StoredBudget:
     return _PLACES[named.parts.scheme](named, seed)
 
 
-def _memory(named: _Named, seed: Seed | None) -> LoggedBudget:
+def _memory(named: _Named, seed: Seed | None) -> StoredBudget:
     from mat_vis_hub.budget.memory import MemoryBudget
 
     if named.parts.netloc or named.parts.path:
@@ -165,7 +165,7 @@ def _memory(named: _Named, seed: Seed | None) -> LoggedBudget:
     return MemoryBudget("memory://", named.limit, named.window, seed)
 
 
-def _sqlite(named: _Named, seed: Seed | None) -> LoggedBudget:
+def _sqlite(named: _Named, seed: Seed | None) -> StoredBudget:
     from mat_vis_hub.budget.sqlite import SQLiteBudget
 
     path = unquote(named.parts.path[1:])
@@ -176,19 +176,19 @@ def _sqlite(named: _Named, seed: Seed | None) -> LoggedBudget:
     return SQLiteBudget(Path(os.path.abspath(path)), named.limit, named.window, seed)
 
 
-def _redis(named: _Named, seed: Seed | None) -> LoggedBudget:
+def _redis(named: _Named, seed: Seed | None) -> StoredBudget:
     from mat_vis_hub.budget.redis import RedisBudget
 
     return RedisBudget(named.for_driver, named.shown, named.limit, named.window, seed)
 
 
-def _postgres(named: _Named, seed: Seed | None) -> LoggedBudget:
+def _postgres(named: _Named, seed: Seed | None) -> StoredBudget:
     from mat_vis_hub.budget.postgres import PostgresBudget
 
     return PostgresBudget(named.for_driver, named.shown, named.limit, named.window, seed)
 
 
-_PLACES: dict[str, Callable[[_Named, Seed | None], LoggedBudget]] = {
+_PLACES: dict[str, Callable[[_Named, Seed | None], StoredBudget]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "redis": _redis,

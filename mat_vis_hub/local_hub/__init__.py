@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .server import LocalHub as LocalHub
+    from mat_vis_hub.local_hub.server import LocalHub as LocalHub
 
 __all__ = ["LocalHub"]
 
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
     if name != "LocalHub":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from .server import LocalHub
+        from mat_vis_hub.local_hub.server import LocalHub
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("starlette", "uvicorn", "anyio", "lz4"):
             raise

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     try:
-        from . import LocalHub
+        from mat_vis_hub.local_hub import LocalHub
     except ModuleNotFoundError as error:
         sys.exit(str(error))
     stopped = threading.Event()

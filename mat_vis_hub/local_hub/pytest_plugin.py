@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .server import LocalHub
+    from mat_vis_hub.local_hub.server import LocalHub
 
 
 def pytest_configure(config: pytest.Config) -> None:

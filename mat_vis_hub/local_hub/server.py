@@ -12,22 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from mat_vis_hub import clock as package_clock
-
-from .app import build_app
-from .archive import Archive
-from .front import Front
-from .lfs import LfsStore
-from .limiter import MODELS, Limiter
-from .repos import REPO_TYPES, Registry
-from .script import Rule, encoded
-from .state import Access, HubState
+from mat_vis_hub._internal import clock as package_clock
+from mat_vis_hub.local_hub.faults import Rule, encoded
+from mat_vis_hub.local_hub.limiter import MODELS, Limiter
+from mat_vis_hub.local_hub.model.archive import Archive
+from mat_vis_hub.local_hub.model.lfs import LfsStore
+from mat_vis_hub.local_hub.model.repos import REPO_TYPES, Registry
+from mat_vis_hub.local_hub.web.app import build_app
+from mat_vis_hub.local_hub.web.context import Access, HubState
+from mat_vis_hub.local_hub.web.middleware import Front
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .limiter import Clock
-    from .recorder import Recorder, SeenCommit, SeenRefusal, SeenRequest
+    from mat_vis_hub.local_hub.limiter import Clock
+    from mat_vis_hub.local_hub.recorder import Recorder, SeenCommit, SeenRefusal, SeenRequest
 
 GIGABYTE = 10**9
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from mat_vis_hub.budget import Repository, from_url
-from mat_vis_hub.budget.shared import LoggedBudget
+from mat_vis_hub.budget.stored import StoredBudget
 from mat_vis_hub.testing import virtual_time
 from tests.budget import servers
 
@@ -23,10 +23,10 @@ class Place:
     url: str
     passes: Callable[[float], None]
 
-    def budget(self, *, seed: Callable[[Repository], list[float]] | None = None, **quota: float) -> LoggedBudget:
+    def budget(self, *, seed: Callable[[Repository], list[float]] | None = None, **quota: float) -> StoredBudget:
         """One more sharer of the count."""
         budget = from_url(f"{self.url}?{urlencode(quota)}")
-        assert isinstance(budget, LoggedBudget)
+        assert isinstance(budget, StoredBudget)
         budget._seed = seed
         return budget
 

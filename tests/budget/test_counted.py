@@ -36,11 +36,11 @@ class Fleet:
 
     def writer(self, budget, commits: int) -> None:
         if commits:
-            self.go_or_wait(budget, budget.take(HERE), commits)
+            self.go_or_wait(budget, budget.reserve(HERE), commits)
 
     def go_or_wait(self, budget, slot, commits: int) -> None:
         if slot.wait > 0:
-            self.at(self.now + slot.wait, lambda: self.go_or_wait(budget, budget.recheck(HERE, slot), commits))
+            self.at(self.now + slot.wait, lambda: self.go_or_wait(budget, budget.renew(HERE, slot), commits))
         else:
             self.at(self.now + self.chance.uniform(0.01, 0.1), lambda: self.counted(budget, slot, commits))
 
@@ -55,7 +55,7 @@ class Fleet:
 
     def done(self, budget, slot, commits: int) -> None:
         self.landed += 1
-        budget.spent(HERE, slot)
+        budget.confirm(HERE, slot)
         self.writer(budget, commits - 1)
 
     def run(self, writers: int, commits: int, begin: float = 0.0) -> float:

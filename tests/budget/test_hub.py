@@ -12,7 +12,8 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from mat_vis_hub import RetryPolicy, clock, gate
+from mat_vis_hub import RetryPolicy, gate
+from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.hub import HubBudget, seed
 from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.hooks import Hooks
@@ -54,8 +55,8 @@ class Job:
         operations = [CommitOperationAdd(f"{next(self.names)}.txt", b"")]
         return self.api.create_commit(REPO, operations, commit_message="m", **kwargs)
 
-    def take(self):
-        return self.budget.take(self.repository)
+    def reserve(self):
+        return self.budget.reserve(self.repository)
 
     def paced(self, **kwargs) -> None:
         """As a throttled commit goes: a slot, its wait, the commit, and after a refusal once more."""
@@ -88,7 +89,7 @@ class TestOthersCommits:
         for _ in range(3):
             stranger.commit()
         time.advance(60)
-        slot = Job(hub, limit=3).take()
+        slot = Job(hub, limit=3).reserve()
         assert (slot.used, slot.limit, slot.reason) == (3, 3, "budget")
         assert HOUR - 60 <= slot.wait <= 1.01 * HOUR - 58
 
@@ -114,13 +115,13 @@ class TestOthersCommits:
         job.paced()
         time.advance(1000)
         job.paced()
-        slot = job.take()
+        slot = job.reserve()
         time.advance(slot.wait)
         stranger.commit()
-        slot = job.budget.recheck(job.repository, slot)
+        slot = job.budget.renew(job.repository, slot)
         assert 900 < slot.wait < 1040  # until the second of ours has left
         time.advance(slot.wait)
-        assert job.budget.recheck(job.repository, slot).wait == 0
+        assert job.budget.renew(job.repository, slot).wait == 0
 
 
 class TestBranches:
@@ -152,7 +153,7 @@ class TestBranches:
             time.advance(10)
         job.budget.saw(job.repository, "refs/pr/2")  # makes it look again
         assert job.used == 3
-        assert job.take().wait > 0
+        assert job.reserve().wait > 0
 
 
 class TestRaces:
@@ -161,16 +162,16 @@ class TestRaces:
         one, two = Job(hub, limit=8), Job(hub, limit=8)
         for _ in range(7):
             one.paced()
-        slots = [one.take(), two.take()]
+        slots = [one.reserve(), two.reserve()]
         assert [slot.wait for slot in slots] == [0, 0]  # there is room for one
         one.commit()
         with pytest.raises(HfHubHTTPError, match="429"):
             two.commit()
         two.budget.refused(two.repository, slots[1], 1000, 8, HOUR)
-        slot = two.take()
+        slot = two.reserve()
         assert (slot.wait, slot.reason) == (1000, "refused")
         time.advance(1000)
-        assert two.budget.recheck(two.repository, slot).wait > 2500  # it looked, and has seen all eight
+        assert two.budget.renew(two.repository, slot).wait > 2500  # it looked, and has seen all eight
 
     @pytest.mark.parametrize(
         "model", [pytest.param(model, marks=pytest.mark.local_hub(limit=8, model=model)) for model in MODELS]
@@ -223,7 +224,7 @@ class TestWhatItCosts:
         job.paced()
         before = looks(hub)
         for _ in range(10):
-            assert job.take().wait > 0
+            assert job.reserve().wait > 0
         assert looks(hub) == before
 
 
@@ -239,8 +240,8 @@ class TestThreadsOfOneProcess:
 class TestRefused:
     def test_closes_and_corrects_the_quota(self, hub, time):
         job = Job(hub)
-        job.budget.refused(job.repository, job.take(), 600, 256, HOUR / 2)
-        slot = job.take()
+        job.budget.refused(job.repository, job.reserve(), 600, 256, HOUR / 2)
+        slot = job.reserve()
         assert (slot.wait, slot.limit, slot.reason) == (600, 256, "refused")
         status = job.budget.status(job.repository)
         assert (status.used, status.limit, status.window) == (1, 256, HOUR / 2)  # the slot just taken
@@ -257,17 +258,17 @@ class TestRefused:
 
 class TestWhenTheHistoryCannotBeRead:
     def test_of_a_repository_yet_to_be_made_nothing_counts(self, local_hub, time):
-        assert Job(local_hub).take().wait == 0
+        assert Job(local_hub).reserve().wait == 0
 
     def test_any_other_reason_raises_and_takes_no_slot(self, hub, time):
         job = Job(hub)
         for status in (401, 403, 500):
             hub.answer(status, on="history")
             with pytest.raises(HfHubHTTPError):
-                job.take()
+                job.reserve()
         hub.drop(on="history")
         with pytest.raises(Exception, match=r"(?i)disconnect|aborted|closed|reset"):
-            job.take()
+            job.reserve()
         assert job.used == 0
 
     @pytest.mark.local_hub(limit=None)
@@ -277,7 +278,7 @@ class TestWhenTheHistoryCannotBeRead:
             stranger.commit()
         hub.answer(500, on="history", after=1)
         with pytest.raises(HfHubHTTPError):
-            job.take()
+            job.reserve()
         assert job.used == 60
 
 
@@ -301,14 +302,14 @@ class TestClocks:
         job = Job(hub, limit=1)
         job.paced()
         monkeypatch.setattr(time, "_wall", time._wall + 7200)
-        assert HOUR <= job.take().wait <= 1.01 * HOUR
+        assert HOUR <= job.reserve().wait <= 1.01 * HOUR
 
 
 class TestLife:
     def test_a_copy_starts_with_the_history_and_nothing_else(self, hub):
         job = Job(hub, limit=5)
         job.paced()
-        job.take()
+        job.reserve()
         twin = copy.copy(job.budget)
         assert job.used == 2
         assert twin.status(job.repository).used == 1
@@ -316,7 +317,7 @@ class TestLife:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
     def test_a_fork_is_not_held_up_by_its_parent_s_locks(self, hub):
         job = Job(hub)
-        job.take()
+        job.reserve()
         with job.budget._ledger(job.repository).lock:
             if (child := os.fork()) == 0:
                 free = job.budget._ledger(job.repository).lock.acquire(timeout=1)

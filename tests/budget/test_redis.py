@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mat_vis_hub import clock
+from mat_vis_hub._internal import clock
 from mat_vis_hub.budget import BudgetError, from_url
 from tests.budget import servers
 from tests.budget.conftest import REPOSITORY as HERE
@@ -44,13 +44,13 @@ def test_writers_whose_clocks_differ_agree(request, name, monkeypatch):
     for number, skew in enumerate((0, 30, -30, 3600)):
         monkeypatch.setattr(clock, "current", Skewed(skew))
         monkeypatch.setattr("time.time", lambda skew=skew: 1_700_000_000.0 + skew)
-        wait = place.budget(limit=2, window=60).take(HERE).wait
+        wait = place.budget(limit=2, window=60).reserve(HERE).wait
         assert wait == (0 if number < 2 else pytest.approx(60, abs=2))
 
 
 def test_a_decision_is_one_round_trip_with_room_and_without(redis_place, monkeypatch):
     budget = redis_place.budget(limit=2, window=60)
-    budget.spent(HERE, budget.take(HERE))  # the scripts are known from here on
+    budget.confirm(HERE, budget.reserve(HERE))  # the scripts are known from here on
     connection = budget._connected().client.connection_pool.get_connection()
     budget._connected().client.connection_pool.release(connection)
     sent = []
@@ -60,10 +60,10 @@ def test_a_decision_is_one_round_trip_with_room_and_without(redis_place, monkeyp
     )
     for _ in range(3):
         sent.clear()
-        slot = budget.take(HERE)
+        slot = budget.reserve(HERE)
         assert len(sent) == 1
     sent.clear()
-    budget.spent(HERE, slot)
+    budget.confirm(HERE, slot)
     assert len(sent) == 1
 
 
@@ -85,29 +85,29 @@ def test_pyrate_limiters_script_is_called_as_its_own_bucket_calls_it():
 
 def test_a_server_that_has_gone_is_said_at_once_and_one_that_is_back_counts_again(server):
     budget = from_url(f"{server.url}?limit=1&window=60")
-    slot = budget.take(HERE)
+    slot = budget.reserve(HERE)
     server.stop()
     began = real_time.monotonic()
-    for call in (lambda: budget.take(HERE), lambda: budget.spent(HERE, slot), lambda: budget.status(HERE)):
+    for call in (lambda: budget.reserve(HERE), lambda: budget.confirm(HERE, slot), lambda: budget.status(HERE)):
         with pytest.raises(BudgetError, match="Is the Redis server running"):
             call()
     assert real_time.monotonic() - began < 3
     server.start()  # it has forgotten everything
-    budget.spent(HERE, slot)
-    assert budget.take(HERE).wait == pytest.approx(60, abs=2)
+    budget.confirm(HERE, slot)
+    assert budget.reserve(HERE).wait == pytest.approx(60, abs=2)
     server.stop()
     server.start()
-    assert [budget.take(HERE).wait for _ in range(2)] == [0, pytest.approx(60, abs=2)]
+    assert [budget.reserve(HERE).wait for _ in range(2)] == [0, pytest.approx(60, abs=2)]
 
 
 def test_a_server_that_hangs_is_said_within_seconds(server):
     budget = from_url(f"{server.url}?limit=1&window=60")
-    budget.take(HERE)
+    budget.reserve(HERE)
     os.kill(server.pid, signal.SIGSTOP)
     began = real_time.monotonic()
     try:
         with pytest.raises(BudgetError, match="Timeout"):
-            budget.take(HERE)
+            budget.reserve(HERE)
     finally:
         os.kill(server.pid, signal.SIGCONT)
     assert real_time.monotonic() - began < 4
@@ -116,21 +116,21 @@ def test_a_server_that_hangs_is_said_within_seconds(server):
 def test_threads_that_ask_at_once_get_no_slot_twice(redis_place):
     budget = redis_place.budget(limit=8, window=60)
     with ThreadPoolExecutor(16) as threads:
-        slots = list(threads.map(lambda _: budget.take(HERE), range(32)))
+        slots = list(threads.map(lambda _: budget.reserve(HERE), range(32)))
     assert sorted(round(slot.wait / 60) for slot in slots) == [number // 8 for number in range(32)]
 
 
 def test_a_pickled_budget_shares_the_count(redis_place):
     budget = redis_place.budget(limit=1, window=60)
-    budget.take(HERE)
-    assert pickle.loads(pickle.dumps(budget)).take(HERE).wait > 0
+    budget.reserve(HERE)
+    assert pickle.loads(pickle.dumps(budget)).reserve(HERE).wait > 0
 
 
 def test_a_count_that_nobody_uses_leaves_nothing_behind(redis_place):
     budget = redis_place.budget(limit=2, window=60)
-    budget.spent(HERE, budget.take(HERE))
+    budget.confirm(HERE, budget.reserve(HERE))
     budget.refused(HERE, None, 10_000, None, None)
-    budget.take(HERE)
+    budget.reserve(HERE)
     client = budget._connected().client
     log, names, quota = sorted(client.keys())
     assert 10_000 < client.ttl(log) < 11_000

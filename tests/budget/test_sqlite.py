@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from mat_vis_hub import clock
-from mat_vis_hub.budget import BudgetError, Slot, from_url, sqlite
+from mat_vis_hub._internal import clock
+from mat_vis_hub.budget import BudgetError, Reservation, from_url, sqlite
 from tests.budget.conftest import REPOSITORY as HERE
 
 WRITER = """
@@ -56,18 +56,18 @@ def damage(path, content: bytes = b"this is no database, " * 100) -> None:
 
 
 def test_processes_share_the_count(url, budget):
-    with writer(url, "print(budget.take(here).wait, budget.take(here).wait, flush=True); input()") as other:
+    with writer(url, "print(budget.reserve(here).wait, budget.reserve(here).wait, flush=True); input()") as other:
         assert other.stdout.readline() == "0.0 0.0\n"
-        assert budget.take(HERE).wait == pytest.approx(60, abs=5)
+        assert budget.reserve(HERE).wait == pytest.approx(60, abs=5)
 
 
 @pytest.mark.parametrize(
     "dies",
     [
-        "slot = budget.take(here); print(flush=True); sys.stdin.read()",
-        "slot = budget.take(here); budget.spent(here, slot); print(flush=True); sys.stdin.read()",
+        "slot = budget.reserve(here); print(flush=True); sys.stdin.read()",
+        "slot = budget.reserve(here); budget.confirm(here, slot); print(flush=True); sys.stdin.read()",
         "with budget.log(here) as log: log.move('half', 'c'); print(flush=True); sys.stdin.read()",
-        "with budget.log(here) as log: log.take(); print(flush=True); sys.stdin.read()",
+        "with budget.log(here) as log: log.reserve(); print(flush=True); sys.stdin.read()",
     ],
     ids=["before it commits", "after it committed", "in a transaction", "at the end of one"],
 )
@@ -76,7 +76,7 @@ def test_a_writer_killed_at_any_point_costs_a_slot_at_most_and_locks_nobody_out(
         other.stdout.readline()
         other.send_signal(signal.SIGKILL)
         other.wait()
-    waits = [budget.take(HERE).wait for _ in range(3)]
+    waits = [budget.reserve(HERE).wait for _ in range(3)]
     assert waits[0] == 0
     assert waits[2] == pytest.approx(60, abs=10)
 
@@ -86,33 +86,33 @@ def test_a_file_that_another_process_keeps_locked_is_said_within_seconds(url, bu
     with writer(url, "with budget.log(here): print(flush=True); sys.stdin.read()") as other:
         other.stdout.readline()
         with pytest.raises(BudgetError, match=r"budget.db cannot be used: database is locked"):
-            budget.take(HERE)
+            budget.reserve(HERE)
     assert real_time.monotonic() - began < 5
-    assert budget.take(HERE).wait == 0
+    assert budget.reserve(HERE).wait == 0
 
 
 def test_a_damaged_file_is_said_and_once_deleted_the_count_begins_anew(url, budget, tmp_path):
-    budget.take(HERE)
+    budget.reserve(HERE)
     budget.close()
     damage(tmp_path / "budget.db")
     with pytest.raises(BudgetError, match=r"not a database\. .*may be deleted"):
-        budget.take(HERE)
+        budget.reserve(HERE)
     (tmp_path / "budget.db").unlink()
-    assert budget.take(HERE).wait == 0
+    assert budget.reserve(HERE).wait == 0
 
 
 def fill(budget) -> None:
     for number in range(1000):
-        budget.spent(HERE, Slot(f"{number:0200d}", 0, 0, 2))
+        budget.confirm(HERE, Reservation(f"{number:0200d}", 0, 0, 2))
 
 
 def test_a_full_disk_is_said_and_what_was_counted_stays(budget):
-    slot = budget.take(HERE)
+    slot = budget.reserve(HERE)
     with budget._connections.held() as connection:
         connection.execute("PRAGMA max_page_count = 1")
     with pytest.raises(BudgetError, match="disk is full"):
         fill(budget)
-    budget.spent(HERE, slot)
+    budget.confirm(HERE, slot)
     assert budget.status(HERE).used >= 1
 
 
@@ -124,10 +124,10 @@ def test_a_file_that_cannot_be_made_is_said_at_start(tmp_path, path):
 
 @pytest.mark.parametrize("jump", [-3600, 3600])
 def test_a_wall_clock_that_jumps_changes_nothing(budget, time, monkeypatch, jump):
-    assert [budget.take(HERE).wait for _ in range(2)] == [0, 0]
+    assert [budget.reserve(HERE).wait for _ in range(2)] == [0, 0]
     monkeypatch.setattr(type(time), "wall", lambda self: jump + self._wall + self.now())
     time.advance(20)
-    assert budget.take(HERE).wait == pytest.approx(40, abs=0.1)
+    assert budget.reserve(HERE).wait == pytest.approx(40, abs=0.1)
 
 
 class Rebooted(clock.Clock):
@@ -150,37 +150,37 @@ def test_after_a_start_of_the_machine_what_was_counted_still_counts_and_nobody_i
 ):
     time.advance(1000)
     for _ in range(2):
-        budget.spent(HERE, budget.take(HERE))
-    assert budget.take(HERE).wait == pytest.approx(60, abs=0.1)  # it died waiting
+        budget.confirm(HERE, budget.reserve(HERE))
+    assert budget.reserve(HERE).wait == pytest.approx(60, abs=0.1)  # it died waiting
     with monkeypatch.context() as patched:  # undone before virtual time ends
         patched.setattr(clock, "current", Rebooted(time, uptime, down=20))
         patched.setattr(sqlite, "_boot", lambda: "the next")
-        assert budget.take(HERE).wait == pytest.approx(40, abs=0.1)
+        assert budget.reserve(HERE).wait == pytest.approx(40, abs=0.1)
 
 
 def test_a_monotonic_clock_that_starts_afresh_unannounced_is_noticed(budget, time, monkeypatch):
     time.advance(1_000_000)
-    budget.spent(HERE, budget.take(HERE))
+    budget.confirm(HERE, budget.reserve(HERE))
     with monkeypatch.context() as patched:  # undone before virtual time ends
         patched.setattr(clock, "current", Rebooted(time, 5.0, down=3600))
-        assert [budget.take(HERE).wait for _ in range(2)] == [0, 0]
+        assert [budget.reserve(HERE).wait for _ in range(2)] == [0, 0]
 
 
 def test_a_pickled_budget_shares_the_count(budget, time):
-    budget.take(HERE)
+    budget.reserve(HERE)
     twin = pickle.loads(pickle.dumps(budget))
-    assert [twin.take(HERE).wait for _ in range(2)] == [0, pytest.approx(60, abs=0.1)]
+    assert [twin.reserve(HERE).wait for _ in range(2)] == [0, pytest.approx(60, abs=0.1)]
     twin.close()
 
 
 def _in_a_child(budget, results) -> None:
-    results.put(budget.take(HERE).wait)
+    results.put(budget.reserve(HERE).wait)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_opens_the_file_for_itself(budget):
-    budget.take(HERE)
+    budget.reserve(HERE)
     fork = multiprocessing.get_context("fork")
     results = fork.SimpleQueue()
     with budget._connections.held():  # the child inherits its lock as well
@@ -188,11 +188,11 @@ def test_a_forked_process_opens_the_file_for_itself(budget):
         child.start()
         child.join(30)
     assert results.get() == 0
-    assert budget.take(HERE).wait == pytest.approx(60, abs=5)
+    assert budget.reserve(HERE).wait == pytest.approx(60, abs=5)
 
 
 def test_two_processes_at_once_get_no_slot_twice(url, budget):
-    code = "input(); print([budget.take(here).wait for _ in range(50)], flush=True)"
+    code = "input(); print([budget.reserve(here).wait for _ in range(50)], flush=True)"
     command = [sys.executable, "-c", WRITER + code, url]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as other:
@@ -205,7 +205,7 @@ def test_two_processes_at_once_get_no_slot_twice(url, budget):
 
 def test_what_has_left_the_window_is_deleted(budget, time):
     for _ in range(10):
-        budget.take(HERE)
+        budget.reserve(HERE)
         time.advance(100)
     with budget.log(HERE) as log:
         assert len(log.entries()) <= 1

@@ -32,7 +32,7 @@ def test_four_slashes_are_an_absolute_path_and_three_a_relative_one(tmp_path, mo
     assert {"a b.db", "c.db"} <= set(os.listdir(tmp_path))
     monkeypatch.chdir("/")  # it stays the same file, wherever its process goes
     for budget in (absolute, relative):
-        budget.take(HERE)
+        budget.reserve(HERE)
         budget.close()
 
 
@@ -116,7 +116,7 @@ def test_a_seed_counts_what_the_history_has_already(local_hub, time):
     budget = from_url("memory://?limit=4&seed=hub", read=lambda repository: api)
     repository = Repository(local_hub.url, "model", "you/textures")
     assert budget.status(repository).used == 3
-    assert [budget.take(repository).wait > 0 for _ in range(2)] == [False, True]
+    assert [budget.reserve(repository).wait > 0 for _ in range(2)] == [False, True]
 
 
 def test_the_history_itself_can_be_the_count(time):

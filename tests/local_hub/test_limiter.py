@@ -5,7 +5,7 @@ from huggingface_hub import CommitOperationAdd as Add
 from huggingface_hub import CommitOperationDelete as Delete
 from huggingface_hub.utils import HfHubHTTPError
 
-from .conftest import CLOCK, ndjson
+from tests.local_hub.conftest import CLOCK, ndjson
 
 COMMIT = "/api/datasets/you/scratch/commit/main"
 

@@ -7,7 +7,7 @@ from huggingface_hub import CommitOperationAdd as Add
 from huggingface_hub import CommitOperationDelete as Delete
 from huggingface_hub.utils import HfHubHTTPError
 
-from .conftest import CLOCK
+from tests.local_hub.conftest import CLOCK
 
 
 @pytest.mark.local_hub(clock=CLOCK.now)

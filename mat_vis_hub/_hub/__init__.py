@@ -1,0 +1,1 @@
+"""Everything that depends on how huggingface_hub works inside."""

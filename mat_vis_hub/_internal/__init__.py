@@ -1,0 +1,1 @@
+"""Helpers that know nothing about the Hub: clock, progress, sanitizing, per-process state."""

@@ -1,0 +1,73 @@
+"""One call's slot in a budget: taken, waited for, and settled by how the call ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from mat_vis_hub.budget.protocol import CommitBudget, Repository, Reservation
+
+
+class Claim:
+    """
+    A slot for the length of a `with` block; without a budget, none.
+
+    Args:
+        budget (`CommitBudget`, *optional*): Who counts.
+        repository (`Repository`): Whose commits.
+        wait (`Callable`):
+            Called with the slot while it cannot be used yet, as often as it takes. `False` goes all the same, and is
+            counted all the same: the Hub then says itself whether there was room.
+    """
+
+    def __init__(
+        self,
+        budget: CommitBudget | None,
+        repository: Repository,
+        wait: Callable[[Reservation], bool],
+    ) -> None:
+        self._budget = budget
+        self._repository = repository
+        self._wait = wait
+        self._slot: Reservation | None = None
+
+    def __enter__(self) -> Claim:
+        if self._budget is None:
+            return self
+        self._slot = slot = self._budget.reserve(self._repository)
+        try:
+            while slot.wait > 0:
+                if not self._wait(slot):
+                    break
+                self._slot = slot = self._budget.renew(self._repository, slot)
+        except BaseException:  # Ctrl-C in the wait: nothing has been sent
+            self._cancel()
+            raise
+        return self
+
+    def refused(self, wait: float, limit: int | None, window: float | None) -> None:
+        """The Hub refused the call, for so many seconds, and named this quota."""
+        if self._budget is not None:
+            slot, self._slot = self._slot, None
+            self._budget.refused(self._repository, slot, wait, limit, window)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Counted, unless it is certain that it was not."""
+        if isinstance(error, Exception) and not _may_have_landed(error):
+            self._cancel()
+        elif self._budget is not None and self._slot is not None:
+            slot, self._slot = self._slot, None
+            self._budget.confirm(self._repository, slot)
+
+    def _cancel(self) -> None:
+        if self._budget is not None and self._slot is not None:
+            slot, self._slot = self._slot, None
+            self._budget.cancel(self._repository, slot)
+
+
+def _may_have_landed(error: Exception) -> bool:
+    from mat_vis_hub.commits.recovery import is_lost  # loaded by the first error: no commit that goes well needs it
+
+    return is_lost(error)

@@ -1,0 +1,1 @@
+"""Ways to commit: batches, folders, transactions, and recovery after a lost response."""

@@ -1,0 +1,1 @@
+"""Repositories and their content, without HTTP."""

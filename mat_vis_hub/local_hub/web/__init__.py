@@ -1,0 +1,1 @@
+"""The HTTP face of the local Hub: routes and middleware."""

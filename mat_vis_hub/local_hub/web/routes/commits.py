@@ -1,0 +1,239 @@
+"""Making commits: preupload, commit, super-squash."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from mat_vis_hub.local_hub.messages import commit_refusal
+from mat_vis_hub.local_hub.model.errors import HubError, entry_not_found
+from mat_vis_hub.local_hub.model.lfs import LfsStore
+from mat_vis_hub.local_hub.model.patterns import is_ignored, is_lfs
+from mat_vis_hub.local_hub.model.repos import BRANCH, CONFLICT, PULL_REQUEST, Commit, Repo
+from mat_vis_hub.local_hub.model.trees import Changes, File, Tree
+from mat_vis_hub.local_hub.recorder import SeenCommit
+from mat_vis_hub.local_hub.web.context import Caller, HubState
+from mat_vis_hub.local_hub.web.middleware import REFUSED_BY
+from mat_vis_hub.local_hub.web.routes import (
+    API,
+    flag,
+    json_body,
+    readable_repo,
+    required,
+    revision,
+    route,
+    writable_repo,
+)
+
+LARGEST_REGULAR_FILE = 10 * 1024 * 1024
+READ_ONLY = "Forbidden: pass `create_pr=1` as a query parameter to create a Pull Request"
+DANGLING = (
+    "Your push was rejected because an LFS pointer pointed to a file that does not exist. For instance, this can "
+    "happen if you used git push --no-verify to push your changes. Offending file: - "
+)
+
+
+def routes() -> list[Route]:
+    return [
+        route("POST", API + "/preupload/{revision}", "preupload", preupload),
+        route("POST", API + "/commit/{revision}", "commit", commit),
+        route("POST", API + "/super-squash/{revision}", "super-squash", super_squash),
+    ]
+
+
+# ---- preupload: how each file is to be sent --------------------------------------------------------------
+
+
+async def preupload(request: Request) -> Response:
+    caller, repo, _ = require_upload_right(request, revision(request), opens_pr=flag(request, "create_pr"))
+    head = repo.resolve(revision(request))
+    body = await json_body(request)
+    attributes = _text(caller.state.store, head.tree, ".gitattributes")
+    ignore = body.get("gitIgnore")
+    if ignore is None:
+        ignore = _text(caller.state.store, head.tree, ".gitignore")
+    files = [_instruction(file, head.tree, attributes, ignore) for file in required(body, "files")]
+    return JSONResponse({"files": files, "commitOid": head.oid})
+
+
+def _instruction(file: dict[str, Any], tree: Tree, attributes: str, ignore: str) -> dict[str, Any]:
+    path = required(file, "path")
+    large = is_lfs(attributes, path) or file.get("size", 0) > LARGEST_REGULAR_FILE
+    instruction = {
+        "path": path,
+        "uploadMode": "lfs" if large else "regular",
+        "shouldIgnore": is_ignored(ignore, path),
+    }
+    present = tree.get(path)
+    if isinstance(present, File):
+        instruction["oid"] = present.etag
+    return instruction
+
+
+def _text(store: LfsStore, tree: Tree, path: str) -> str:
+    file = tree.get(path)
+    if not isinstance(file, File):
+        return ""
+    with store.open(file.sha256) as stream:
+        return stream.read().decode("utf-8", "replace")
+
+
+# ---- commit ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Payload:
+    """A commit as it was sent: a header, then operations in order."""
+
+    summary: str
+    description: str = ""
+    parent: str | None = None
+    operations: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+
+async def commit(request: Request) -> Response:
+    opens_pr = flag(request, "create_pr")
+    caller, repo, user = require_upload_right(request, revision(request), opens_pr=opens_pr)
+    payload = await run_in_threadpool(_parsed, caller.state.store, await request.body())
+    # From here on nothing is awaited: commits take turns, and each is applied whole or not at all.
+    require_slot(request, caller.state, repo)
+    ref = repo.writable_ref(revision(request))
+    head = repo.head(ref)
+    if payload.parent and not head.oid.startswith(payload.parent):
+        raise HubError(412, CONFLICT)
+    changes = _changes(caller.state.store, head.tree, payload)
+    body: dict[str, Any] = {"success": True, "hookOutput": ""}
+    if opens_pr:
+        pull_request = repo.discuss(payload.summary, author=user, time=caller.state.clock(), status="open", base=ref)
+        ref = pull_request.ref
+        body["pullRequestUrl"] = f"{request.base_url}{repo.web_path}/discussions/{pull_request.num}"
+    made = repo.commit(
+        ref,
+        changes,
+        title=payload.summary,
+        description=payload.description,
+        author=user,
+        time=caller.state.clock(),
+    )
+    count_commit(caller.state, repo, ref, made)
+    body |= {"commitOid": made.oid, "commitUrl": f"{request.base_url}{repo.web_path}/commit/{made.oid}"}
+    return JSONResponse(body)
+
+
+def count_commit(state: HubState, repo: Repo, ref: str, made: Commit) -> None:
+    """An accepted commit spends one slot of its repository, whatever the branch."""
+    state.commit_limit.spend((repo.type, repo.id))
+    name = ref.removeprefix(BRANCH)
+    state.recorder.add(
+        SeenCommit(made.time, repo.type, repo.id, name, made.oid, made.title, tuple(sorted(made.changes)))
+    )
+
+
+def require_slot(request: Request, state: HubState, repo: Repo) -> None:
+    limit = state.commit_limit
+    standing = limit.standing((repo.type, repo.id))
+    if standing is not None and standing.remaining == 0:
+        assert limit.limit is not None
+        request.scope[REFUSED_BY] = "commit"
+        raise HubError(429, commit_refusal(limit.limit, limit.window, standing.reset_in))
+
+
+def require_upload_right(request: Request, target: str | None, *, opens_pr: bool = False) -> tuple[Caller, Repo, str]:
+    """The caller, the repository and the user's name. Who may read may propose: only branches take a right to write."""
+    caller, repo = readable_repo(request)
+    if opens_pr or target is None or target.startswith(PULL_REQUEST):
+        return caller, repo, caller.require_user()
+    return caller, repo, caller.require_write(repo.namespace, READ_ONLY)
+
+
+def _parsed(store: LfsStore, body: bytes) -> Payload:
+    """The newline-delimited JSON of a commit; regular files' bytes go straight to the store."""
+    payload = None
+    for number, line in enumerate(body.splitlines(), start=1):
+        try:
+            item = json.loads(line)
+            key, value = item["key"], item["value"]
+            if key == "header":
+                payload = Payload(value["summary"], value.get("description") or "", value.get("parentCommit"))
+            elif payload is None:
+                raise HubError(400, "A commit starts with its header.")
+            else:
+                if key == "file":
+                    value = {"path": value["path"], "file": _stored(store, value)}
+                payload.operations.append((key, value))
+        except (ValueError, TypeError, KeyError, binascii.Error) as error:
+            raise HubError(400, f"Line {number} of the commit is malformed: {error!r}") from None
+    if payload is None:
+        raise HubError(400, "A commit needs a header.")
+    if not payload.summary:
+        raise HubError(400, '"summary" is not allowed to be empty')
+    return payload
+
+
+def _stored(store: LfsStore, value: dict[str, Any]) -> File:
+    text = value["content"]
+    content = base64.b64decode(text, validate=True) if value.get("encoding") == "base64" else text.encode()
+    file = File.regular(content)
+    store.put(file.sha256, [content])
+    return file
+
+
+def _changes(store: LfsStore, tree: Tree, payload: Payload) -> Changes:
+    """What the operations come to, in order, on top of `tree`."""
+    changes: Changes = {}
+    for key, value in payload.operations:
+        path = _checked_path(value)
+        if key == "file":
+            changes[path] = value["file"]
+        elif key == "lfsFile":
+            changes[path] = _large_file(store, path, value)
+        elif key in ("deletedFile", "deletedFolder"):
+            expected: type[File | Tree] = File if key == "deletedFile" else Tree
+            below = [other for other in changes if other.startswith(path + "/")]
+            present = isinstance(tree.get(path), expected) or (below if expected is Tree else changes.get(path))
+            if not present:
+                kind = "file" if expected is File else "folder"
+                raise entry_not_found(f"A {kind} with this name doesn't exist: {path}")
+            for other in below:
+                del changes[other]
+            changes[path] = None
+        else:
+            raise HubError(400, f"Unknown operation: {key}")
+    return changes
+
+
+def _checked_path(value: dict[str, Any]) -> str:
+    path = str(value.get("path", "")).rstrip("/")
+    names = path.split("/")
+    if any(name in ("", ".", "..", ".git") for name in names):
+        raise HubError(400, f"Invalid path in the commit: {path!r}")
+    return path
+
+
+def _large_file(store: LfsStore, path: str, value: dict[str, Any]) -> File:
+    oid = str(value.get("oid", ""))
+    try:
+        present = store.has(oid)
+    except ValueError as error:
+        raise HubError(400, str(error)) from None
+    if not present:
+        raise HubError(400, DANGLING + path)
+    return File.large(oid, store.size(oid))
+
+
+async def super_squash(request: Request) -> Response:
+    """One commit without a past; the commit limit does not count it."""
+    caller, repo, user = writable_repo(request)
+    body = await json_body(request)
+    ref = repo.writable_ref(revision(request))
+    message = body.get("message") or "Super-squash"
+    repo.commit(ref, {}, title=message, author=user, time=caller.state.clock(), orphan=True)
+    return JSONResponse({})

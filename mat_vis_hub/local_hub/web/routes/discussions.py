@@ -1,0 +1,154 @@
+"""Pull requests (and plain discussions): open, read, comment, rename, close, merge."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from mat_vis_hub.local_hub.model.errors import HubError
+from mat_vis_hub.local_hub.model.repos import BRANCH, Discussion, Repo
+from mat_vis_hub.local_hub.web.routes import API, iso, json_body, readable_repo, required, route, writable_repo
+from mat_vis_hub.local_hub.web.routes.commits import count_commit, require_slot
+
+ONE = API + "/discussions/{num:int}"
+
+
+def routes() -> list[Route]:
+    return [
+        route("GET", API + "/discussions", "discussions", list_all),
+        route("POST", API + "/discussions", "create-discussion", create),
+        route("GET", ONE, "discussions", details),
+        route("POST", ONE + "/comment", "discuss", comment),
+        route("POST", ONE + "/title", "discuss", rename),
+        route("POST", ONE + "/status", "discuss", change_status),
+        route("POST", ONE + "/merge", "merge", merge),
+    ]
+
+
+def _described(repo: Repo, discussion: Discussion) -> dict[str, Any]:
+    return {
+        "num": discussion.num,
+        "title": discussion.title,
+        "author": {"name": discussion.author},
+        "createdAt": iso(discussion.time),
+        "status": discussion.status,
+        "isPullRequest": discussion.base is not None,
+        "repo": {"name": repo.id, "type": repo.type},
+    }
+
+
+def _event(kind: str, author: str, time: float, data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": uuid.uuid4().hex[:24],
+        "type": kind,
+        "createdAt": iso(time),
+        "author": {"name": author},
+        "data": data,
+    }
+
+
+def _comment_event(author: str, time: float, text: str) -> dict[str, Any]:
+    return _event("comment", author, time, {"edited": False, "hidden": False, "latest": {"raw": text}})
+
+
+def _one(request: Request, repo: Repo) -> Discussion:
+    num = request.path_params["num"]
+    if num not in repo.discussions:
+        raise HubError(404, f"There is no discussion {num} in {repo.id}.")
+    return repo.discussions[num]
+
+
+async def list_all(request: Request) -> Response:
+    _, repo = readable_repo(request)
+    query = request.query_params
+    found = [
+        discussion
+        for discussion in reversed(repo.discussions.values())
+        if query.get("author") in (None, discussion.author)
+        and query.get("type", "all") in ("all", "pull_request" if discussion.base else "discussion")
+        and query.get("status", "all") in ("all", "open" if _is_open(discussion) else "closed")
+    ]
+    described = [_described(repo, discussion) for discussion in found]
+    return JSONResponse({"count": len(found), "start": 0, "discussions": described})
+
+
+def _is_open(discussion: Discussion) -> bool:
+    return discussion.status in ("open", "draft")
+
+
+async def create(request: Request) -> Response:
+    caller, repo = readable_repo(request)
+    user, now = caller.require_user(), caller.state.clock()
+    body = await json_body(request)
+    is_pull_request = bool(body.get("pullRequest"))
+    discussion = repo.discuss(
+        required(body, "title"),
+        author=user,
+        time=now,
+        status="draft" if is_pull_request else "open",
+        base=BRANCH + "main" if is_pull_request else None,
+    )
+    discussion.events.append(_comment_event(user, now, body.get("description") or ""))
+    repo.save()
+    url = f"{request.base_url}{repo.web_path}/discussions/{discussion.num}"
+    return JSONResponse({"num": discussion.num, "url": url, "pullRequest": is_pull_request})
+
+
+async def details(request: Request) -> Response:
+    _, repo = readable_repo(request)
+    discussion = _one(request, repo)
+    described = {**_described(repo, discussion), "events": discussion.events}
+    if discussion.base:
+        described["changes"] = {"base": discussion.base, "mergeCommitId": discussion.merge_oid}
+        described |= {"filesWithConflicts": [], "diff": ""}
+    return JSONResponse(described)
+
+
+async def comment(request: Request) -> Response:
+    caller, repo = readable_repo(request)
+    text = required(await json_body(request), "comment")
+    event = _comment_event(caller.require_user(), caller.state.clock(), text)
+    return _happened(repo, _one(request, repo), event, "newMessage")
+
+
+async def rename(request: Request) -> Response:
+    caller, repo, user = writable_repo(request)
+    title = required(await json_body(request), "title")
+    discussion = _one(request, repo)
+    event = _event("title-change", user, caller.state.clock(), {"from": discussion.title, "to": title})
+    discussion.title = title
+    return _happened(repo, discussion, event, "newTitle")
+
+
+async def change_status(request: Request) -> Response:
+    caller, repo, user = writable_repo(request)
+    status = required(await json_body(request), "status")
+    discussion = _one(request, repo)
+    if status not in ("open", "closed") or discussion.status == "merged":
+        raise HubError(400, f"A discussion that is {discussion.status} cannot become {status}.")
+    discussion.status = status
+    event = _event("status-change", user, caller.state.clock(), {"status": status})
+    return _happened(repo, discussion, event, "newStatus")
+
+
+async def merge(request: Request) -> Response:
+    """A merge is one commit, and the commit limit counts it."""
+    caller, repo, user = writable_repo(request)
+    discussion = _one(request, repo)
+    if discussion.base is None or not _is_open(discussion):
+        raise HubError(400, f"Only an open pull request can be merged, and {discussion.num} is none.")
+    require_slot(request, caller.state, repo)
+    made = repo.merge(discussion, author=user, time=caller.state.clock())
+    count_commit(caller.state, repo, discussion.base, made)
+    event = _event("status-change", user, caller.state.clock(), {"status": "merged"})
+    return _happened(repo, discussion, event, "newStatus")
+
+
+def _happened(repo: Repo, discussion: Discussion, event: dict[str, Any], name: str) -> Response:
+    discussion.events.append(event)
+    repo.save()
+    return JSONResponse({name: event})

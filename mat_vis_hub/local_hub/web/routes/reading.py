@@ -1,0 +1,165 @@
+"""Reading a repository: its tree, its history, its files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from mat_vis_hub.local_hub.model.errors import HubError, entry_not_found
+from mat_vis_hub.local_hub.model.repos import Commit, Repo
+from mat_vis_hub.local_hub.model.trees import File, Tree
+from mat_vis_hub.local_hub.web.routes import API, flag, iso, next_page, readable_repo, revision, route, web_routes
+
+TREE_PAGE, EXPANDED_TREE_PAGE = 1000, 50
+HISTORY_PAGE, LARGEST_HISTORY_PAGE = 50, 1000
+
+
+def routes() -> list[Route]:
+    return [
+        route("GET", API + "/tree/{revision}", "tree", tree),
+        route("GET", API + "/tree/{revision}/{path:path}", "tree", tree),
+        route("POST", API + "/paths-info/{revision}", "paths-info", paths_info),
+        route("GET", API + "/commits/{revision}", "history", history),
+        *web_routes("GET", "/resolve/{rest:path}", "resolve", resolve),
+        *web_routes("GET", "/raw/{rest:path}", "resolve", resolve),
+    ]
+
+
+# ---- the tree --------------------------------------------------------------------------------------------
+
+
+async def tree(request: Request) -> Response:
+    _, repo = readable_repo(request)
+    path = unquote(request.path_params.get("path", "")).strip("/")
+    commit, offset = _tree_position(repo, request)
+    folder = commit.tree.get(path)
+    if not isinstance(folder, Tree):
+        raise entry_not_found(f'{path} does not exist on "{revision(request)}"', commit=commit.oid)
+    expand = flag(request, "expand")
+    size = EXPANDED_TREE_PAGE if expand else TREE_PAGE
+    limit = request.query_params.get("limit", "")
+    size = min(size, int(limit)) if limit.isdigit() and int(limit) else size
+    walk = folder.walk(path + "/" if path else "", recursive=flag(request, "recursive"))
+    page = list(itertools.islice(walk, offset, offset + size + 1))
+    headers = {"X-Repo-Commit": commit.oid}
+    if len(page) > size:
+        headers |= next_page(request, cursor=f"{commit.oid}:{offset + size}")
+    return JSONResponse(_entries(repo, commit, page[:size], expand=expand), headers=headers)
+
+
+def _tree_position(repo: Repo, request: Request) -> tuple[Commit, int]:
+    """The pages of one listing all come from the commit of the first, whatever happens meanwhile."""
+    oid, _, offset = request.query_params.get("cursor", "").partition(":")
+    if not oid:
+        return repo.resolve(revision(request)), 0
+    if oid not in repo.commits or not offset.isdigit():
+        raise HubError(400, "Invalid cursor")
+    return repo.commits[oid], int(offset)
+
+
+async def paths_info(request: Request) -> Response:
+    _, repo = readable_repo(request)
+    commit = repo.resolve(revision(request))
+    paths, expand = _wanted_paths(await request.body())
+    found = [(path.strip("/"), commit.tree.get(path)) for path in paths]
+    present = [(path, entry) for path, entry in found if path and entry is not None]
+    return JSONResponse(_entries(repo, commit, present, expand=expand))
+
+
+def _wanted_paths(body: bytes) -> tuple[list[str], bool]:
+    """Clients send a form; JSON does as well."""
+    try:
+        if body.lstrip().startswith(b"{"):
+            wanted = json.loads(body)
+            return list(wanted["paths"]), bool(wanted.get("expand"))
+        form = parse_qs(body.decode())
+    except (ValueError, KeyError, TypeError) as error:
+        raise HubError(400, f"Invalid paths: {error!r}") from None
+    return form.get("paths", []), form.get("expand", [""])[0].lower() in ("1", "true")
+
+
+def _entries(
+    repo: Repo, commit: Commit, entries: list[tuple[str, File | Tree]], *, expand: bool
+) -> list[dict[str, Any]]:
+    last = repo.last_changes(commit, {path for path, _ in entries}) if expand else {}
+    return [_entry(path, entry, last.get(path)) for path, entry in entries]
+
+
+def _entry(path: str, entry: File | Tree, last: Commit | None) -> dict[str, Any]:
+    if isinstance(entry, Tree):
+        described: dict[str, Any] = {"type": "directory", "oid": entry.oid, "size": 0, "path": path}
+    else:
+        described = {"type": "file", "oid": entry.oid, "size": entry.size, "path": path}
+        if entry.lfs:
+            described["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": entry.pointer_size}
+    if last:
+        described["lastCommit"] = {"id": last.oid, "title": last.title, "date": iso(last.time)}
+    return described
+
+
+# ---- the history -----------------------------------------------------------------------------------------
+
+
+async def history(request: Request) -> Response:
+    _, repo = readable_repo(request)
+    commits = list(repo.history(repo.resolve(revision(request))))
+    query = request.query_params
+    page = int(query["p"]) if query.get("p", "").isdigit() else 0
+    limit = query.get("limit", "")
+    size = min(int(limit), LARGEST_HISTORY_PAGE) if limit.isdigit() and int(limit) else HISTORY_PAGE
+    formatted = "formatted" in query.getlist("expand[]") + query.getlist("expand")
+    headers = {"X-Total-Count": str(len(commits))}
+    if len(commits) > (page + 1) * size:
+        headers |= next_page(request, p=page + 1)
+    described = [_described(commit, formatted) for commit in commits[page * size : (page + 1) * size]]
+    return JSONResponse(described, headers=headers)
+
+
+def _described(commit: Commit, formatted: bool) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "id": commit.oid,
+        "title": commit.title,
+        "message": commit.description,
+        "authors": [{"user": commit.author, "avatar": ""}],
+        "date": iso(commit.time),
+    }
+    if formatted:
+        described["formatted"] = {"title": commit.title, "message": commit.description}
+    return described
+
+
+# ---- the files -------------------------------------------------------------------------------------------
+
+
+async def resolve(request: Request) -> Response:
+    caller, repo = readable_repo(request)
+    caller.require_access(repo)
+    wanted, path = _revision_and_path(request.path_params["rest"])
+    commit = repo.resolve(wanted)
+    file = commit.tree.get(path)
+    if not isinstance(file, File):
+        raise entry_not_found(commit=commit.oid)
+    headers = {"ETag": f'"{file.etag}"', "X-Repo-Commit": commit.oid, "Cache-Control": "no-store"}
+    if file.lfs:
+        headers |= {"X-Linked-Size": str(file.size), "X-Linked-Etag": f'"{file.sha256}"'}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return FileResponse(
+        caller.state.store.path(file.sha256),
+        headers=headers,
+        filename=path.rpartition("/")[2],
+        content_disposition_type="inline",
+    )
+
+
+def _revision_and_path(rest: str) -> tuple[str, str]:
+    """`main/a/b`, `refs%2Fpr%2F1/a/b`, or the latter with its slashes as they are."""
+    names = rest.split("/")
+    length = 3 if names[0] == "refs" else 1
+    return unquote("/".join(names[:length])), unquote("/".join(names[length:]))

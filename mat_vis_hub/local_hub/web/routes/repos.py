@@ -1,0 +1,263 @@
+"""Repositories as a whole: create, delete, move, describe; their branches, tags and refs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from mat_vis_hub.local_hub.model.errors import HubError, repo_not_found, revision_not_found
+from mat_vis_hub.local_hub.model.patterns import default_gitattributes
+from mat_vis_hub.local_hub.model.repos import BRANCH, PULL_REQUEST, REPO_TYPES, TAG, Commit, Repo
+from mat_vis_hub.local_hub.model.trees import File
+from mat_vis_hub.local_hub.web.routes import (
+    API,
+    KINDS,
+    Caller,
+    flag,
+    iso,
+    json_body,
+    readable_repo,
+    require_kind,
+    required,
+    revision,
+    route,
+    writable_repo,
+)
+
+if TYPE_CHECKING:
+    from mat_vis_hub.local_hub.web.context import HubState
+
+
+def routes() -> list[Route]:
+    return [
+        route("POST", "/api/repos/create", "create-repo", create),
+        route("DELETE", "/api/repos/delete", "delete-repo", delete),
+        route("POST", "/api/repos/move", "move-repo", move),
+        *(route("GET", f"/api/{kind}", "list-repos", list_repos) for kind in KINDS),
+        route("GET", "/api/{kind}/{name}", "info", no_such_repo),
+        route("GET", API, "info", info),
+        route("GET", API + "/revision/{revision}", "info", info),
+        route("PUT", API + "/settings", "settings", settings),
+        route("GET", API + "/auth-check", "auth-check", auth_check),
+        route("GET", API + "/auth-check/write", "auth-check", auth_check_write),
+        route("GET", API + "/refs", "refs", refs),
+        route("POST", API + "/branch/{branch}", "create-branch", create_branch),
+        route("DELETE", API + "/branch/{branch}", "delete-branch", delete_branch),
+        route("POST", API + "/tag/{revision}", "create-tag", create_tag),
+        route("DELETE", API + "/tag/{revision}", "delete-tag", delete_tag),
+    ]
+
+
+def _wants_private(body: dict[str, Any]) -> bool | None:
+    """`private` in older clients, `visibility` in newer ones."""
+    if "visibility" in body:
+        return bool(body["visibility"] != "public")
+    return bool(body["private"]) if body.get("private") is not None else None
+
+
+async def create(request: Request) -> Response:
+    caller = Caller.of(request)
+    body = await json_body(request)
+    repo_type = body.get("type") or "model"
+    namespace = body.get("organization") or caller.state.access.user
+    repo_id = f"{namespace}/{required(body, 'name')}"
+    if repo_type not in REPO_TYPES or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id):
+        raise HubError(400, f"Invalid repo type or name: {repo_type} {repo_id}")
+    user = caller.require_write(
+        namespace, f'You don\'t have the rights to create a {repo_type} under the namespace "{namespace}"'
+    )
+    private = _wants_private(body) or False
+    if private and caller.anonymous:
+        raise HubError(401, "Invalid username or password.")
+    present = caller.state.repos.get(repo_type, repo_id)
+    if present:
+        url = f"{request.base_url}{present.web_path}"
+        message = f"You already created this {repo_type} repo: {repo_id}"
+        raise HubError(409, message, body={"url": url, "name": repo_id, "id": repo_id})
+    repo = Repo(repo_type, repo_id, caller.state.clock(), private=private, sdk=body.get("sdk"))
+    caller.state.repos.add(repo)
+    _initial_commit(caller.state, repo, user)
+    return JSONResponse({"url": f"{request.base_url}{repo.web_path}", "name": repo_id, "id": repo_id})
+
+
+def _initial_commit(state: HubState, repo: Repo, user: str) -> None:
+    """Every repository starts with its `.gitattributes`; the commit limit does not count it."""
+    content = default_gitattributes(repo.type).encode()
+    file = File.regular(content)
+    state.store.put(file.sha256, [content])
+    repo.commit(BRANCH + "main", {".gitattributes": file}, title="initial commit", author=user, time=state.clock())
+
+
+def _named_repo(caller: Caller, body: dict[str, Any], repo_id: str, deed: str) -> Repo:
+    repo_type = body.get("type") or "model"
+    repo = caller.repo(repo_type, repo_id)
+    caller.require_write(repo.namespace, f"You don't have the rights to {deed} the {repo_type} {repo_id}")
+    return repo
+
+
+async def delete(request: Request) -> Response:
+    caller = Caller.of(request)
+    body = await json_body(request)
+    namespace = body.get("organization") or caller.state.access.user
+    caller.state.repos.remove(_named_repo(caller, body, f"{namespace}/{required(body, 'name')}", "delete"))
+    return JSONResponse({})
+
+
+async def move(request: Request) -> Response:
+    caller = Caller.of(request)
+    body = await json_body(request)
+    repo = _named_repo(caller, body, required(body, "fromRepo"), "move")
+    target = required(body, "toRepo")
+    caller.require_write(target.partition("/")[0], f"You don't have the rights to move a repository to {target}")
+    if caller.state.repos.get(repo.type, target):
+        raise HubError(409, f"There is a {repo.type} repo with this name already: {target}")
+    caller.state.repos.move(repo, target)
+    return JSONResponse({})
+
+
+async def list_repos(request: Request) -> Response:
+    caller = Caller.of(request)
+    author, search = request.query_params.get("author"), request.query_params.get("search", "")
+    listed = []
+    for repo in caller.state.repos.all(KINDS[request.scope["path"].rpartition("/")[2]]):
+        hidden = repo.private and caller.anonymous
+        if not hidden and author in (None, repo.namespace) and search.lower() in repo.id.lower():
+            listed.append(_description(repo, repo.head(BRANCH + "main")))
+    limit = request.query_params.get("limit", "")
+    return JSONResponse(listed[: int(limit)] if limit.isdigit() else listed)
+
+
+async def no_such_repo(request: Request) -> Response:
+    """Ids without a namespace belong to the Hub's oldest repositories; here there are none."""
+    require_kind(request)
+    raise repo_not_found(anonymous=Caller.of(request).anonymous)
+
+
+async def info(request: Request) -> Response:
+    _, repo = readable_repo(request)
+    commit = repo.resolve(revision(request))
+    described = _description(repo, commit)
+    blobs = flag(request, "blobs")
+    described["siblings"] = [
+        _sibling(path, entry, blobs=blobs) for path, entry in commit.tree.walk() if isinstance(entry, File)
+    ]
+    expand = request.query_params.getlist("expand") + request.query_params.getlist("expand[]")
+    if expand:
+        described = {name: value for name, value in described.items() if name in ("_id", "id", *expand)}
+    return JSONResponse(described)
+
+
+def _description(repo: Repo, commit: Commit) -> dict[str, Any]:
+    described = {
+        "_id": repo.uid[:24],
+        "id": repo.id,
+        "author": repo.namespace,
+        "sha": commit.oid,
+        "lastModified": iso(commit.time),
+        "createdAt": iso(repo.time),
+        "private": repo.private,
+        "gated": repo.gated,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "tags": [],
+    }
+    if repo.type == "model":
+        described["modelId"] = repo.id
+    if repo.type == "space":
+        described["sdk"] = repo.sdk
+    return described
+
+
+def _sibling(path: str, file: File, *, blobs: bool) -> dict[str, Any]:
+    sibling: dict[str, Any] = {"rfilename": path}
+    if blobs:
+        sibling |= {"size": file.size, "blobId": file.oid}
+        if file.lfs:
+            sibling["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": file.pointer_size}
+    return sibling
+
+
+async def settings(request: Request) -> Response:
+    _, repo, _ = writable_repo(request)
+    body = await json_body(request)
+    private = _wants_private(body)
+    repo.private = repo.private if private is None else private
+    repo.gated = body.get("gated", repo.gated)
+    repo.save()
+    return JSONResponse({"private": repo.private, "gated": repo.gated})
+
+
+async def auth_check(request: Request) -> Response:
+    readable_repo(request)
+    return JSONResponse({})
+
+
+async def auth_check_write(request: Request) -> Response:
+    writable_repo(request)
+    return JSONResponse({})
+
+
+async def refs(request: Request) -> Response:
+    _, repo = readable_repo(request)
+
+    def listed(prefix: str) -> list[dict[str, str]]:
+        return [
+            {"name": ref.removeprefix(prefix), "ref": ref, "targetCommit": oid}
+            for ref, oid in repo.refs.items()
+            if ref.startswith(prefix)
+        ]
+
+    body: dict[str, Any] = {"branches": listed(BRANCH), "converts": [], "tags": listed(TAG)}
+    if flag(request, "include_prs") or flag(request, "include_pull_requests"):
+        body["pullRequests"] = [{**item, "name": item["ref"]} for item in listed(PULL_REQUEST)]
+    return JSONResponse(body)
+
+
+async def create_branch(request: Request) -> Response:
+    _, repo, _ = writable_repo(request)
+    body = await json_body(request)
+    ref = BRANCH + unquote(request.path_params["branch"])
+    start = repo.resolve(body.get("startingPoint") or "main")
+    if ref in repo.refs:
+        raise HubError(409, f"Reference already exists: {ref}")
+    if body.get("emptyBranch"):
+        raise HubError(501, "This local Hub does not create empty branches.")
+    repo.set_ref(ref, start.oid)
+    return JSONResponse({})
+
+
+async def delete_branch(request: Request) -> Response:
+    _, repo, _ = writable_repo(request)
+    branch = unquote(request.path_params["branch"])
+    if branch == "main":
+        raise HubError(403, "Cannot delete refs/heads/main")
+    return _delete_ref(repo, BRANCH, branch)
+
+
+async def create_tag(request: Request) -> Response:
+    _, repo, _ = writable_repo(request)
+    body = await json_body(request)
+    target = repo.resolve(revision(request))
+    ref = TAG + required(body, "tag")
+    if ref in repo.refs:
+        raise HubError(409, f"Tag reference exists already: {ref}")
+    repo.set_ref(ref, target.oid)
+    return JSONResponse({})
+
+
+async def delete_tag(request: Request) -> Response:
+    _, repo, _ = writable_repo(request)
+    return _delete_ref(repo, TAG, revision(request))
+
+
+def _delete_ref(repo: Repo, prefix: str, name: str) -> Response:
+    if prefix + name not in repo.refs:
+        raise revision_not_found(name)
+    repo.delete_ref(prefix + name)
+    return JSONResponse({})

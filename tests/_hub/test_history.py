@@ -1,0 +1,119 @@
+"""The history of a branch: newest first, lazily, with ages by the server's clock and not by ours."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from mat_vis_hub._hub.history import commits
+from mat_vis_hub._internal import clock
+from mat_vis_hub.local_hub import LocalHub
+from mat_vis_hub.testing import virtual_time
+
+REPO = "you/textures"
+
+
+@pytest.fixture
+def time():
+    with virtual_time() as time:
+        yield time
+
+
+@pytest.fixture
+def hub(local_hub, time):
+    HfApi(endpoint=local_hub.url, token="hf_x").create_repo(REPO)
+    return local_hub
+
+
+def commit(hub, title: str, **kwargs) -> None:
+    api = HfApi(endpoint=hub.url, token="hf_x")
+    api.create_commit(REPO, [CommitOperationAdd(f"{title}.txt", b"")], commit_message=title, **kwargs)
+
+
+def history(hub, **kwargs):
+    return commits(HfApi(endpoint=hub.url, token="hf_x"), REPO, **kwargs)
+
+
+def pages(hub) -> int:
+    return sum(request.endpoint == "history" for request in hub.requests)
+
+
+def test_the_newest_comes_first_with_all_that_is_known_of_it(hub, time):
+    time.advance(60)
+    commit(hub, "Add brick", commit_description="Baked at 1k.")
+    newest, first = history(hub)
+    assert (newest.title, newest.message, newest.id) == ("Add brick", "Baked at 1k.", hub.commits[-1].oid)
+    assert newest.date == pytest.approx(clock.wall(), abs=0.01)
+    assert newest.date - first.date == pytest.approx(60, abs=0.01)
+
+
+@pytest.mark.local_hub(limit=None)
+def test_a_page_is_asked_for_when_it_is_come_to(hub):
+    for number in range(120):
+        commit(hub, str(number))
+    asked = history(hub)
+    assert pages(hub) == 0
+    for so_many, needed in [(1, 1), (49, 1), (1, 2), (69, 3)]:
+        assert len(list(itertools.islice(asked, so_many))) == so_many
+        assert pages(hub) == needed
+    assert next(asked).title == "initial commit"
+    assert next(asked, None) is None
+    assert pages(hub) == 3
+
+
+def test_of_the_branch_that_was_named(hub):
+    api = HfApi(endpoint=hub.url, token="hf_x")
+    api.create_branch(REPO, branch="v2026.04/rc")
+    commit(hub, "Only there", revision="v2026.04/rc")
+    assert next(history(hub, revision="v2026.04/rc")).title == "Only there"
+    assert [commit.title for commit in history(hub)] == ["initial commit"]
+
+
+def test_the_caller_s_token_wins_over_the_api_s():
+    with LocalHub(token="hf_right") as hub:
+        HfApi(endpoint=hub.url, token="hf_right").create_repo(REPO)
+        api = HfApi(endpoint=hub.url, token="hf_wrong")
+        assert len(list(commits(api, REPO, token="hf_right"))) == 1
+        with pytest.raises(HfHubHTTPError, match="Invalid credentials"):
+            list(commits(api, REPO))
+
+
+def test_a_branch_that_is_not_there_is_said_so(hub):
+    with pytest.raises(HfHubHTTPError) as caught:
+        list(history(hub, revision="nowhere"))
+    assert caught.value.response.status_code == 404
+
+
+class TestAges:
+    def test_are_never_more_than_the_truth_and_two_seconds_less_at_most(self, hub, time):
+        commit(hub, "Add")
+        for waited in (0, 0.4, 10, 3600):
+            time.advance(waited)
+            age = next(history(hub)).age
+            assert age >= 0
+            assert time.now() - 2 <= age <= time.now()
+
+    @pytest.mark.parametrize("off", [-3600, -30, 30, 3600])
+    def test_do_not_depend_on_the_clock_of_this_machine(self, time, off):
+        with LocalHub(clock=lambda: clock.wall() + off) as hub:
+            HfApi(endpoint=hub.url, token="hf_x").create_repo(REPO)
+            time.advance(100)
+            (first,) = history(hub)
+        assert 98 <= first.age <= 100
+
+    def test_without_a_date_are_counted_from_the_newest_commit(self, hub, time):
+        """A proxy that takes the header away, or spoils it."""
+        body = [{"id": "b", "date": "2026-11-21T10:00:00.000Z"}, {"id": "a", "date": "2026-11-21T09:59:00.000Z"}]
+        hub.answer(
+            200, headers={"Date": "today", "Content-Type": "application/json"}, body=json.dumps(body), on="history"
+        )
+        assert [commit.age for commit in history(hub)] == [0, 59]
+
+    def test_are_zero_for_commits_that_claim_to_be_of_the_future(self, hub, time):
+        body = [{"id": "a", "date": "2999-01-01T00:00:00.000Z"}]
+        hub.answer(200, headers={"Content-Type": "application/json"}, body=json.dumps(body), on="history")
+        assert [commit.age for commit in history(hub)] == [0]

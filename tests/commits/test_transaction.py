@@ -1,0 +1,465 @@
+"""A commit that lands only on the state it was built from: nothing that another writer did is ever lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from time import monotonic
+
+import pytest
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent
+from mat_vis_hub.commits.transaction import transact
+from mat_vis_hub.events import ConflictEvent
+from mat_vis_hub.testing import virtual_time
+from tests.refusals import commit_quota
+
+REPO = "you/textures"
+WHERE = {"repo_id": REPO, "repo_type": "dataset"}
+TOKEN = "hf_" + "s3cret" * 6
+CONFLICT = {"error": "A commit has happened since. Please refresh and try again."}
+
+
+@pytest.fixture(autouse=True)
+def time(monkeypatch):
+    """Virtual time in which nothing may really sleep, huggingface_hub included."""
+
+    def asleep(seconds: float) -> None:
+        raise AssertionError(f"slept for {seconds} s")
+
+    with virtual_time() as time, monkeypatch.context() as patched:
+        patched.setattr("time.sleep", asleep)
+        yield time
+
+
+@pytest.fixture
+def hub(local_hub):
+    HfApi(endpoint=local_hub.url, token=TOKEN).create_repo(**WHERE)
+    return local_hub
+
+
+@pytest.fixture
+def api(hub, told) -> ThrottledHfApi:
+    return ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(jitter=0), hooks=[told.append])
+
+
+@pytest.fixture
+def run(api, told):
+    """`transact` on the repository of these tests."""
+
+    def run(build, **kwargs):
+        return transact(
+            api, REPO, build, **{"repo_type": "dataset", "commit_message": "m", "tell": told.append, **kwargs}
+        )
+
+    return run
+
+
+def add(path: str, content: bytes) -> CommitOperationAdd:
+    return CommitOperationAdd(path, content)
+
+
+def write(api: HfApi, path: str, content: bytes, revision: str = "main") -> None:
+    """Another writer."""
+    api.create_commit(REPO, [add(path, content)], repo_type="dataset", commit_message="theirs", revision=revision)
+
+
+def increment(snapshot) -> list:
+    return [add("number.txt", b"%d" % (int(snapshot.read("number.txt") or 0) + 1))]
+
+
+def content(run, path: str, **kwargs) -> bytes | None:
+    found = []
+    run(lambda snapshot: found.append(snapshot.read(path)), **kwargs)
+    return found[0]
+
+
+def seen(hub, endpoint: str) -> int:
+    return sum(request.endpoint == endpoint for request in hub.requests)
+
+
+class TestSnapshot:
+    def test_a_file_that_is_missing_is_none_and_then_it_is_not(self, run):
+        assert content(run, "number.txt") is None
+        assert isinstance(run(increment), CommitInfo)
+        assert content(run, "number.txt") == b"1"
+
+    @pytest.mark.parametrize("payload", [b"", b"text", os.urandom(300_000)], ids=["empty", "text", "large"])
+    @pytest.mark.parametrize("path", ["a.txt", "folder/large.bin", "name with #, % and ü.txt"])
+    def test_any_file_reads_as_it_was_written(self, run, path, payload):
+        run(lambda snapshot: [add(path, payload)])
+        assert content(run, path) == payload
+
+    def test_all_reads_see_one_commit_whatever_is_committed_meanwhile(self, api, run):
+        write(api, "a.txt", b"old")
+        write(api, "b.txt", b"old")
+
+        def build(snapshot):
+            assert snapshot.read("a.txt") == b"old"
+            write(api, "b.txt", b"new")
+            write(api, "c.txt", b"new")
+            assert (snapshot.read("b.txt"), snapshot.read("c.txt")) == (b"old", None)
+
+        assert run(build) is None
+
+    def test_a_file_is_downloaded_once_and_left_nowhere(self, api, hub, run, tmp_path, monkeypatch):
+        write(api, "a.txt", b"old")
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        cache = os.path.join(os.environ["HF_HOME"], "hub")
+
+        def build(snapshot):
+            reads = [snapshot.read("a.txt"), snapshot.read("missing.txt")]
+            before = seen(hub, "resolve")
+            assert [snapshot.read("a.txt"), snapshot.read("missing.txt")] == reads
+            assert seen(hub, "resolve") == before
+
+        run(build)
+        assert list(tmp_path.iterdir()) == []
+        assert not os.path.exists(cache) or not any("textures" in name for name in os.listdir(cache))
+
+    def test_the_user_s_cache_is_not_asked(self, api, run, tmp_path, monkeypatch):
+        write(api, "a.txt", b"true")
+        stale = tmp_path / "datasets--you--textures" / "snapshots" / api.repo_info(**WHERE).sha / "a.txt"
+        stale.parent.mkdir(parents=True)
+        stale.write_bytes(b"damaged")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        assert content(run, "a.txt") == b"true"
+
+    def test_a_hub_that_cannot_be_asked_does_not_read_as_a_missing_file(self, api, hub, run):
+        write(api, "number.txt", b"7")
+        hub.answer(403, body={"error": "no"}, on="resolve", times=9)
+        with pytest.raises((LocalEntryNotFoundError, HfHubHTTPError)):
+            run(increment)
+        hub.clear()
+        assert content(run, "number.txt") == b"7"
+
+    @pytest.mark.parametrize("path", ["", "/a", "a//b", "../a", "a/../b", "a/"])
+    def test_a_path_that_no_repository_has_is_refused(self, run, path):
+        with pytest.raises(ValueError, match="not the path of a file"):
+            run(lambda snapshot: snapshot.read(path))
+
+
+class TestCommit:
+    def test_it_names_the_snapshot_as_its_parent(self, api, hub, run):
+        revisions = []
+        info = run(lambda snapshot: revisions.append(snapshot.revision) or increment(snapshot))
+        history = api.list_repo_commits(**WHERE)
+        assert [commit.commit_id for commit in history[:2]] == [info.oid, revisions[0]]
+
+    @pytest.mark.parametrize("nothing", [None, [], ()])
+    def test_nothing_to_commit_commits_nothing(self, hub, run, nothing):
+        assert run(lambda snapshot: nothing) is None
+        assert seen(hub, "commit") == 0
+
+    def test_operations_that_change_nothing_commit_nothing(self, api, hub, run):
+        write(api, "a.txt", b"same")
+        assert run(lambda snapshot: [add("a.txt", b"same")]) is None
+        assert len(hub.commits) == 1
+
+    def test_a_generator_of_any_operations(self, api, hub, run):
+        write(api, "a.txt", b"a")
+
+        def build(snapshot):
+            yield CommitOperationDelete("a.txt")
+            yield add("b.txt", snapshot.read("a.txt"))
+
+        run(build, commit_description="why", num_threads=1)
+        assert (content(run, "a.txt"), content(run, "b.txt")) == (None, b"a")
+        assert api.list_repo_commits(**WHERE)[0].message == "why"
+
+    @pytest.mark.parametrize("early", [True, False], ids=["called", "iterated"])
+    def test_what_build_raises_leaves_as_it_is(self, api, hub, run, told, early):
+        error = RuntimeError("mine")
+
+        def build(snapshot):
+            yield add("a.txt", b"a")
+            raise error
+
+        with pytest.raises(RuntimeError) as caught:
+            run((lambda snapshot: list(build(snapshot))) if early else build)
+        assert caught.value is error
+        assert (seen(hub, "commit"), told) == (0, [])
+
+    def test_a_412_of_build_s_own_is_not_ours(self, api, run, told):
+        def build(snapshot):
+            write(api, "a.txt", b"a")
+            api.create_commit(
+                REPO, increment(snapshot), repo_type="dataset", commit_message="m", parent_commit=snapshot.revision
+            )
+
+        with pytest.raises(HfHubHTTPError, match="A commit has happened since"):
+            run(build)
+        assert told == []
+
+    @pytest.mark.parametrize("status", [400, 403, 404, 500])
+    def test_every_other_refusal_leaves_at_once(self, hub, run, told, time, status):
+        hub.answer(status, body={"error": "no"}, on="commit")
+        with pytest.raises(HfHubHTTPError) as caught:
+            run(increment)
+        assert caught.value.response.status_code == status
+        assert (seen(hub, "commit"), told, time.waits) == (1, [], [])
+
+    def test_a_plain_hfapi_does_as_well(self, hub, capsys):
+        hub.answer(412, body=CONFLICT, on="commit")
+        api = HfApi(endpoint=hub.url, token=TOKEN)
+        assert transact(api, REPO, increment, repo_type="dataset", commit_message="m", source="polyhaven")
+        line = "bake_conflict source=polyhaven repo=you/textures retry=1/6 reason=412 elapsed=0m0s\n"
+        assert capsys.readouterr().out == line
+
+
+class TestBranch:
+    def test_a_branch_and_a_pull_request(self, api, hub, run):
+        api.create_branch(**WHERE, branch="v2026.04.2")
+        number = api.create_pull_request(REPO, title="t", repo_type="dataset", token=TOKEN).num
+        for revision in ("v2026.04.2", f"refs/pr/{number}"):
+            run(increment, revision=revision)
+            assert content(run, "number.txt", revision=revision) == b"1"
+        assert content(run, "number.txt") is None
+
+    def test_a_missing_branch_says_what_to_do(self, run):
+        expected = "There is no branch 'v1' in the dataset repository you/textures. Create it first"
+        with pytest.raises(HfHubHTTPError, match=expected) as caught:
+            run(increment, revision="v1")
+        assert type(caught.value).__name__ == "RevisionNotFoundError"
+
+    def test_neither_a_tag_nor_a_commit_can_be_committed_to(self, api, hub, run):
+        api.create_tag(**WHERE, tag="v1.0")
+        oid = api.repo_info(**WHERE).sha
+        for revision in ("v1.0", oid):
+            with pytest.raises(ValueError, match=f"revision='{revision}'.*a tag or a commit.*name of a branch"):
+                run(increment, revision=revision)
+        assert seen(hub, "commit") == 0
+
+    def test_a_missing_repository(self, api):
+        with pytest.raises(RepositoryNotFoundError):
+            transact(api, "you/nothing", increment, commit_message="m")
+
+
+class TestConflict:
+    def test_it_reads_and_builds_afresh(self, api, run, told, time):
+        theirs = iter([b"10", b"20"])
+
+        def build(snapshot):
+            operations = increment(snapshot)
+            for number in theirs:
+                write(api, "number.txt", number)
+                break
+            return operations
+
+        run(build, source="ambientcg")
+        assert content(run, "number.txt") == b"21"
+        assert [event.line for event in told] == [
+            f"bake_conflict source=ambientcg repo=you/textures retry={retry}/6 reason=412 elapsed=0m{elapsed}s"
+            for retry, elapsed in ((1, 0), (2, int(time.waits[0])))
+        ]
+        assert [event.wait_s for event in told] == pytest.approx(time.waits)
+        assert all(isinstance(event, ConflictEvent) and event.error.response.status_code == 412 for event in told)
+
+    def test_the_same_bytes_from_another_writer_are_a_conflict_as_well(self, api, run, told):
+        """Both count from 0 to 1: to huggingface_hub nothing has changed then, and ours would be lost."""
+        theirs = iter([b"1"])
+
+        def build(snapshot):
+            operations = increment(snapshot)
+            for number in theirs:
+                write(api, "number.txt", number)
+            return operations
+
+        run(build)
+        assert content(run, "number.txt") == b"2"
+        assert len(told) == 1
+
+    def test_operations_made_beforehand_are_compared_with_the_branch_as_it_is_then(self, api, hub, run):
+        write(api, "a.txt", b"ours")
+        operations = [add("a.txt", b"ours"), add("b.txt", b"new")]
+        hub.answer(412, body=CONFLICT, on="commit")
+        run(lambda snapshot: operations, tell=lambda event: write(api, "a.txt", b"theirs"))
+        assert (content(run, "a.txt"), content(run, "b.txt")) == (b"ours", b"new")
+
+    def test_the_last_one_is_raised_itself(self, hub, run, told, time):
+        hub.answer(412, body=CONFLICT, on="commit", times=9)
+        with pytest.raises(HfHubHTTPError, match="A commit has happened since") as caught:
+            run(increment)
+        assert caught.value.response.status_code == 412
+        assert seen(hub, "commit") == 7
+        assert [f"{event.retry}/{event.max_retries}" for event in told] == [f"{retry}/6" for retry in range(1, 7)]
+        assert caught.value is not told[-1].error
+        if hasattr(caught.value, "add_note"):
+            assert re.search(r"branch main of .* you/textures after 7 tries in 0m\d+s", caught.value.__notes__[0])
+
+    def test_none_is_allowed(self, hub, run, told, time):
+        hub.answer(412, body=CONFLICT, on="commit")
+        with pytest.raises(HfHubHTTPError) as caught:
+            run(increment, max_conflicts=0)
+        assert (told, time.waits) == ([], [])
+        if hasattr(caught.value, "add_note"):
+            assert "after 1 try in" in caught.value.__notes__[0]
+
+    def test_waits_are_drawn_from_a_range_that_doubles(self, hub, run, told, time, monkeypatch):
+        monkeypatch.setattr("random.uniform", lambda low, high: high)
+        hub.answer(412, body=CONFLICT, on="commit", times=8)
+        run(increment, max_conflicts=8)
+        assert [event.wait_s for event in told] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+    def test_a_slow_try_is_given_a_wider_range(self, hub, run, told, time, monkeypatch):
+        monkeypatch.setattr("random.uniform", lambda low, high: high)
+        hub.answer(412, body=CONFLICT, on="commit", times=2)
+        run(lambda snapshot: time.advance(3) or increment(snapshot))
+        assert [event.wait_s for event in told] == [3, 6]
+
+    def test_a_429_within_is_waited_out_and_does_not_count(self, hub, run, told, time):
+        hub.answer(429, body=commit_quota("1 minute").text, on="commit")
+        assert run(increment, max_conflicts=0)
+        assert [type(event) for event in told] == [ThrottleEvent]
+        assert time.waits == [90]
+
+    def test_no_token_is_told(self, hub, run, told):
+        hub.answer(412, body=CONFLICT, on="commit")
+        run(increment, token="short-token", source="short-token")
+        assert told[0].source == "***"
+
+
+@pytest.mark.local_hub(limit=None, api_limit=None)
+class TestWriters:
+    def test_six_threads_take_turns_and_lose_nothing(self, api, hub, run, told):
+        def work() -> None:
+            for _ in range(5):
+                run(increment)
+
+        join([threading.Thread(target=work) for _ in range(6)])
+        assert content(run, "number.txt") == b"30"
+        assert len(hub.commits) == 30
+        assert told == []
+
+    def test_six_processes_lose_nothing(self, hub, run, tmp_path):
+        program = f"""if True:
+            from huggingface_hub import CommitOperationAdd, HfApi
+            from mat_vis_hub.commits.transaction import transact
+            api = HfApi(endpoint={hub.url!r}, token="hf_x")
+            def increment(snapshot):
+                number = int(snapshot.read("number.txt") or 0) + 1
+                return [CommitOperationAdd("number.txt", str(number).encode())]
+            for _ in range(5):
+                transact(api, {REPO!r}, increment, repo_type="dataset", commit_message="m", max_conflicts=50)
+        """
+        processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(6)]
+        assert [process.wait() for process in processes] == [0] * 6
+        assert content(run, "number.txt") == b"30"
+        assert len(hub.commits) == 30
+
+    def test_a_thread_that_hangs_holds_nobody_up_for_long(self, hub, run, monkeypatch):
+        monkeypatch.setattr("mat_vis_hub.commits.transaction._PATIENCE_FOR_OTHERS", 0.05)
+        building, go_on = threading.Event(), threading.Event()
+
+        def hang(snapshot):
+            building.set()
+            assert go_on.wait(timeout=60)
+            return increment(snapshot)
+
+        thread = threading.Thread(target=run, args=(hang,))
+        thread.start()
+        assert building.wait(timeout=60)
+        run(increment)
+        go_on.set()
+        join([thread])
+        assert content(run, "number.txt") == b"2"
+
+    def test_one_within_another(self, run, monkeypatch):
+        monkeypatch.setattr("mat_vis_hub.commits.transaction._PATIENCE_FOR_OTHERS", 5)
+        began = monotonic()
+
+        def build(snapshot):
+            run(lambda inner: [add("log.txt", b"began")] if inner.read("log.txt") is None else None)
+            return increment(snapshot)
+
+        run(build)
+        assert content(run, "number.txt") == b"1"
+        assert monotonic() - began < 5
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_forked_process_waits_for_no_thread_of_its_parent(self, hub, run, monkeypatch):
+        monkeypatch.setattr("mat_vis_hub.commits.transaction._PATIENCE_FOR_OTHERS", 5)
+        began = monotonic()
+        children = []
+
+        def build(snapshot):
+            thread = threading.Thread(
+                target=lambda: children.append(child_that(lambda: run(increment) and monotonic() - began < 5))
+            )
+            join([thread])
+
+        run(build)
+        assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+        assert content(run, "number.txt") == b"1"
+
+
+def child_that(works) -> int:
+    """The id of a fork that exits with 0 once `works()` has returned something."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if works() else 1)
+        finally:
+            os._exit(2)
+    return child
+
+
+def join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        if not thread.is_alive():
+            thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "names"),
+    [
+        ({"build": [add("a.txt", b"a")]}, TypeError, "build"),
+        ({"commit_message": " "}, ValueError, "commit_message"),
+        ({"commit_message": None}, ValueError, "commit_message"),
+        ({"max_conflicts": -1}, ValueError, "max_conflicts"),
+        ({"max_conflicts": True}, ValueError, "max_conflicts"),
+        ({"max_conflicts": 1.5}, ValueError, "max_conflicts"),
+        ({"create_pr": True}, ValueError, "create_pr.*use create_commit"),
+        ({"run_as_future": True}, ValueError, "run_as_future"),
+        ({"parent_commit": "0" * 40}, ValueError, "parent_commit"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_nonsense_is_refused_before_anything_is_asked(hub, run, arguments, error, names):
+    before = len(hub.requests)
+    with pytest.raises(error, match=names):
+        run(**{"build": increment, **arguments})
+    assert len(hub.requests) == before
+
+
+class TestOfThrottledHfApi:
+    """The method hands everything on: the source and the hooks of its object, and a refusal's wait."""
+
+    def test_a_conflict_is_told_to_its_hooks_under_its_source(self, local_hub, monkeypatch):
+        told: list = []
+        with virtual_time():
+            api = ThrottledHfApi(endpoint=local_hub.url, token="hf_x", source="ambientcg", hooks=[told.append])
+            api.create_repo("you/textures", repo_type="dataset")
+            local_hub.answer(
+                412, body={"error": "A commit has happened since. Please refresh and try again."}, on="commit"
+            )
+            info = api.transact(
+                "you/textures",
+                lambda snapshot: [CommitOperationAdd("a.txt", (snapshot.read("a.txt") or b"") + b"a")],
+                repo_type="dataset",
+                commit_message="Add",
+                source="polyhaven",
+            )
+        assert info is not None
+        assert [event.line.split(" elapsed=")[0] for event in told] == [
+            "bake_conflict source=polyhaven repo=you/textures retry=1/6 reason=412"
+        ]

@@ -1,0 +1,259 @@
+import base64
+import hashlib
+import io
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from huggingface_hub import CommitOperationAdd as Add
+from huggingface_hub import CommitOperationCopy as Copy
+from huggingface_hub import CommitOperationDelete as Delete
+from huggingface_hub.utils import (
+    BadRequestError,
+    EntryNotFoundError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from tests.local_hub.conftest import ndjson
+
+COMMIT = "/api/datasets/you/scratch/commit/main"
+PREUPLOAD = "/api/datasets/you/scratch/preupload/main"
+LARGE = b"large\0" * 1000
+
+
+@pytest.fixture
+def files(api, repo, ask):
+    """What a branch holds: path -> content."""
+
+    def files(revision="main"):
+        paths = api.list_repo_files(**repo, revision=revision)
+        address = f"/datasets/you/scratch/resolve/{revision.replace('/', '%2F')}/"
+        return {path: ask("GET", address + path).body for path in paths if path != ".gitattributes"}
+
+    return files
+
+
+# ---- preupload -------------------------------------------------------------------------------------------
+
+
+def preupload(ask, *files, **body):
+    answer = ask("POST", PREUPLOAD, {"files": [{"path": path, "size": size} for path, size in files], **body})
+    return {file["path"]: file for file in answer.json["files"]}
+
+
+def test_gitattributes_and_size_decide_how_a_file_is_sent(repo, ask):
+    told = preupload(ask, ("a.txt", 3), ("a.png", 3), ("big.txt", 10 << 20), ("bigger.txt", (10 << 20) + 1))
+    assert {path: file["uploadMode"] for path, file in told.items()} == {
+        "a.txt": "regular",
+        "a.png": "lfs",
+        "big.txt": "regular",
+        "bigger.txt": "lfs",
+    }
+
+
+def test_a_repository_may_have_gitattributes_of_its_own(repo, commit, ask):
+    commit(Add(".gitattributes", b"*.txt filter=lfs\n"))
+    told = preupload(ask, ("a.txt", 3), ("a.png", 3))
+    assert [file["uploadMode"] for file in told.values()] == ["lfs", "regular"]
+
+
+def test_gitignore_is_heeded_whether_sent_or_stored(repo, commit, ask):
+    assert preupload(ask, ("a.log", 1), gitIgnore="*.log")["a.log"]["shouldIgnore"]
+    commit(Add(".gitignore", b"*.log"), Add("b.log", b"x"))
+    assert preupload(ask, ("a.log", 1))["a.log"]["shouldIgnore"]
+    assert not preupload(ask, ("a.log", 1), gitIgnore="")["a.log"]["shouldIgnore"]
+
+
+def test_ignored_files_stay_out(files, commit):
+    commit(Add(".gitignore", b"*.log"), Add("a.log", b"x"), Add("b.txt", b"x"))
+    assert set(files()) == {".gitignore", "b.txt"}
+
+
+def test_what_is_there_already_is_told_by_its_id(commit, ask):
+    commit(Add("a.txt", b"abc"), Add("a.png", LARGE))
+    told = preupload(ask, ("a.txt", 3), ("a.png", 3), ("b", 3))
+    assert told["a.txt"]["oid"] == "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f"
+    assert told["a.png"]["oid"] == hashlib.sha256(LARGE).hexdigest()
+    assert "oid" not in told["b"]
+
+
+def test_unchanged_files_make_no_commit(local_hub, commit):
+    first = commit(Add("a.txt", b"abc"), Add("a.png", LARGE))
+    again = commit(Add("a.txt", b"abc"), Add("a.png", LARGE))
+    assert again.oid == first.oid
+    assert len(local_hub.commits) == 1
+
+
+# ---- commit ----------------------------------------------------------------------------------------------
+
+
+def test_files_large_and_small_arrive_as_they_were_sent(files, commit):
+    commit(Add("a.txt", b"abc"), Add("deep/down/a.png", LARGE), Add("stream.bin", io.BytesIO(LARGE)), Add("0.png", b""))
+    assert files() == {"a.txt": b"abc", "deep/down/a.png": LARGE, "stream.bin": LARGE, "0.png": b""}
+
+
+def test_names_may_have_any_letters(files, commit, api, repo):
+    commit(Add("ä/ö ü#%2F?.txt", b"x"))
+    assert api.file_exists(filename="ä/ö ü#%2F?.txt", **repo)
+
+
+def test_the_answer_says_where_the_commit_is(local_hub, commit):
+    made = commit(Add("a", b"x"), message="why", commit_description="because")
+    assert re.fullmatch("[0-9a-f]{40}", made.oid)
+    assert made.commit_url == f"{local_hub.url}/datasets/you/scratch/commit/{made.oid}"
+    assert made.repo_url.repo_id == "you/scratch"
+    assert made.pr_url is None
+
+
+def test_no_two_commits_have_the_same_id(api, repo, commit):
+    made = []
+    for branch in ("a", "b"):
+        api.create_branch(branch=branch, **repo)
+        made.append(commit(Add("f", b"x"), revision=branch).oid)
+    assert made[0] != made[1]
+
+
+def test_files_and_folders_can_be_deleted(files, commit):
+    commit(Add("a/1", b"x"), Add("a/b/2", b"x"), Add("c", b"x"), Add("d", b"x"))
+    commit(Delete("a/"), Delete("c"))
+    assert set(files()) == {"d"}
+
+
+@pytest.mark.parametrize("operation", [Delete("b"), Delete("a"), Delete("a/1/"), Delete("b/")])
+def test_what_is_not_there_cannot_be_deleted(commit, operation):
+    commit(Add("a/1", b"x"))
+    with pytest.raises(EntryNotFoundError, match="with this name doesn't exist"):
+        commit(operation)
+
+
+def test_a_folder_can_be_replaced_in_one_commit(files, commit):
+    commit(Add("a/1", b"x"), Add("a/2", b"x"))
+    commit(Delete("a/"), Add("a/3", b"x"))
+    assert set(files()) == {"a/3"}
+
+
+def test_operations_are_applied_in_order(repo, ask, files):
+    def file(text):
+        return ("file", {"path": "f/a", "content": text, "encoding": "utf-8"})
+
+    assert ask("POST", COMMIT, ndjson(file("1"), ("deletedFile", {"path": "f/a"}), file("2"))).status == 200
+    assert files() == {"f/a": b"2"}
+    assert ask("POST", COMMIT, ndjson(file("3"), ("deletedFolder", {"path": "f/"}))).status == 200
+    assert files() == {}
+
+
+def test_copies_cost_no_upload(local_hub, files, commit):
+    commit(Add("a.txt", b"abc"), Add("a.png", LARGE))
+    uploads = [seen for seen in local_hub.requests if seen.endpoint == "lfs-upload"]
+    commit(Copy("a.txt", "b.txt"), Copy("a.png", "b/b.png"))
+    assert files() == {"a.txt": b"abc", "b.txt": b"abc", "a.png": LARGE, "b/b.png": LARGE}
+    assert [seen for seen in local_hub.requests if seen.endpoint == "lfs-upload"] == uploads
+
+
+def test_an_empty_commit_is_a_commit(local_hub, api, repo, ask):
+    before = api.repo_info(**repo).sha
+    made = ask("POST", COMMIT, ndjson()).json
+    assert made["success"] is True
+    assert api.repo_info(**repo).sha == made["commitOid"] != before
+
+
+@pytest.mark.parametrize("length", [7, 40])
+def test_a_commit_can_insist_on_its_parent(commit, length):
+    parent = commit(Add("a", b"1"))
+    commit(Add("a", b"2"), parent_commit=parent.oid[:length])
+    with pytest.raises(HfHubHTTPError, match=r"A commit has happened since\. Please refresh and try again\.") as caught:
+        commit(Add("a", b"3"), parent_commit=parent.oid[:length])
+    assert caught.value.response.status_code == 412
+
+
+def test_a_commit_needs_a_repository_and_a_branch(commit, api, repo):
+    with pytest.raises(RepositoryNotFoundError, match="404"):
+        commit(Add("a", b"x"), repo_id="you/other")
+    with pytest.raises(RevisionNotFoundError, match="Invalid rev id: v9"):
+        commit(Add("a", b"x"), revision="v9")
+
+
+def test_a_pointer_to_nothing_is_rejected(local_hub, repo, ask):
+    answer = ask("POST", COMMIT, ndjson(("lfsFile", {"path": "a.bin", "algo": "sha256", "oid": "0" * 64, "size": 1})))
+    assert answer.status == 400
+    assert "an LFS pointer pointed to a file that does not exist" in answer.json["error"]
+    assert answer.json["error"].endswith("Offending file: - a.bin")
+    assert local_hub.commits == []
+
+
+def test_a_commit_is_applied_whole_or_not_at_all(files, commit):
+    with pytest.raises(EntryNotFoundError):
+        commit(Add("a", b"x"), Delete("missing"))
+    assert files() == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        ndjson(("file", {"path": "a"})),
+        ndjson(("file", {"path": "a", "content": "%", "encoding": "base64"})),
+        ndjson(("file", {"path": "../a", "content": ""})),
+        ndjson(("file", {"path": "a//b", "content": ""})),
+        ndjson(("lfsFile", {"path": "a", "oid": "../../etc"})),
+        ndjson(("renamedFile", {"path": "a"})),
+        ndjson(summary=""),
+        ndjson(("file", {"path": "a", "content": ""})).split(b"\n", 1)[1],
+    ],
+)
+def test_a_malformed_commit_is_refused(repo, ask, body):
+    answer = ask("POST", COMMIT, body)
+    assert answer.status == 400
+    assert answer.json["error"]
+
+
+def test_bad_requests_name_the_endpoint(commit, local_hub):
+    local_hub.answer(400, body={"error": "no"}, on="commit")
+    with pytest.raises(BadRequestError, match="Bad request for commit endpoint"):
+        commit(Add("a", b"x"))
+
+
+def test_writers_of_one_repository_take_turns(local_hub, api, repo, ask):
+    def write(number):
+        content = base64.b64encode(b"x").decode()
+        return ask("POST", COMMIT, ndjson(("file", {"path": f"{number}", "content": content, "encoding": "base64"})))
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(write, range(100)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.json["commitOid"] for answer in answers}) == 100
+    assert len(api.list_repo_commits(**repo)) == 101
+    assert len(api.list_repo_files(**repo)) == 101
+
+
+@pytest.mark.local_hub(limit=10)
+def test_a_crowd_gets_exactly_what_the_limit_allows(local_hub, repo, ask):
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda _: ask("POST", COMMIT, ndjson()).status, range(50)))
+    assert (statuses.count(200), statuses.count(429)) == (10, 40)
+    assert (len(local_hub.commits), len(local_hub.refusals)) == (10, 40)
+
+
+def test_of_writers_with_the_same_parent_one_wins(local_hub, api, repo, ask):
+    parent = api.repo_info(**repo).sha
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda _: ask("POST", COMMIT, ndjson(parentCommit=parent)).status, range(20)))
+    assert (statuses.count(200), statuses.count(412)) == (1, 19)
+
+
+# ---- super-squash ----------------------------------------------------------------------------------------
+
+
+def test_a_squash_keeps_the_files_and_forgets_how_they_came(files, api, repo, commit):
+    commit(Add("a", b"1"))
+    commit(Add("a", b"2"), Add("b/c", b"x"))
+    api.super_squash_history(**repo, commit_message="afresh")
+    (only,) = api.list_repo_commits(**repo)
+    assert only.title == "afresh"
+    assert files() == {"a": b"2", "b/c": b"x"}
+    commit(Add("d", b"x"))
+    assert set(files()) == {"a", "b/c", "d"}
