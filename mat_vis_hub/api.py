@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from huggingface_hub import HfApi
 
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal.sanitize import without_secrets
 from mat_vis_hub.budget.fail_open import FailOpenBudget
-from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget, Repository
+from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget
 from mat_vis_hub.hooks import Hook, Hooks
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.surface import surfacing

@@ -52,6 +52,21 @@ class RetryAfter:
     window: float | None = None
 
 
+class Cooldown(NamedTuple):
+    """
+    What a refusal asks of everyone who commits to the repository.
+
+    Args:
+        wait (`float`): Seconds during which no commit should be sent.
+        limit (`int`, *optional*): Commits per window, if the refusal named them.
+        window (`float`, *optional*): Seconds in that window, if the refusal named it.
+    """
+
+    wait: float
+    limit: int | None = None
+    window: float | None = None
+
+
 class Refusal(NamedTuple):
     """All that a refusal says. `floor` is a hint about another quota: no answer, but no call before it helps."""
 

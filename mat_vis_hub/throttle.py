@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from mat_vis_hub import gate
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock, progress
 from mat_vis_hub._internal.sanitize import elapsed
 from mat_vis_hub.budget.fail_open import FailOpenBudget
-from mat_vis_hub.budget.protocol import Repository, Reservation
+from mat_vis_hub.budget.protocol import Reservation
 from mat_vis_hub.budget.reservation import Claim
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.policy import RetryPolicy

@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
-from mat_vis_hub.budget.protocol import LIMIT, BudgetStatus, CommitBudget, Repository, Reservation
+from mat_vis_hub.budget.protocol import LIMIT, BudgetStatus, CommitBudget, Reservation
 
 T = TypeVar("T")
 

@@ -21,9 +21,10 @@ from collections.abc import Callable
 from huggingface_hub import HfApi
 
 from mat_vis_hub._hub.history import recent_commits
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.history_window import HistoryWindow
-from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, Repository, Reservation
+from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, Reservation
 
 Read = Callable[[Repository], HfApi]
 """Whose endpoint and token to read a repository's history with."""

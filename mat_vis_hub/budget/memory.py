@@ -12,9 +12,9 @@ from weakref import WeakKeyDictionary
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.counted import CountedLog
-from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.stored import StoredBudget, name_of
 

@@ -16,9 +16,9 @@ import psycopg
 from psycopg import sql
 from pyrate_limiter import PostgresBucket, Rate
 
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.budget.counted import CountedLog
-from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.stored import Seed, StoredBudget, name_of
 

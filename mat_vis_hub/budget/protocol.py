@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from mat_vis_hub._hub.repository import Repository
+
 LIMIT = 128  # commits; what the Hub takes of a free account
 WINDOW = 3600.0  # seconds
-
-
-class Repository(NamedTuple):
-    """Whose commits are counted."""
-
-    endpoint: str
-    repo_type: str
-    repo_id: str
 
 
 class Reservation(NamedTuple):

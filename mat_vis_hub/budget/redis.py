@@ -18,7 +18,8 @@ from pyrate_limiter.buckets.redis_bucket import LuaScript
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from mat_vis_hub.budget.protocol import Repository, Reservation
+from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub.budget.protocol import Reservation
 from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Log, Quota
 from mat_vis_hub.budget.stored import Seed, StoredBudget, name_of
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
-from mat_vis_hub.budget.protocol import CommitBudget, Repository, Reservation
+from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub.budget.protocol import CommitBudget, Reservation
 
 
 class Claim:

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from pyrate_limiter import Rate, SQLiteBucket, SQLiteQueries
 
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.budget.counted import CountedLog
 from mat_vis_hub.budget.memory import milliseconds
-from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.stored import Seed, StoredBudget, name_of
 

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal.sanitize import without_secrets
-from mat_vis_hub.budget.protocol import BudgetStatus, Repository, Reservation
+from mat_vis_hub.budget.protocol import BudgetStatus, Reservation
 from mat_vis_hub.budget.sliding_window import COUNTED, Log, Quota
 
 _logger = logging.getLogger("mat_vis_hub")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
-from mat_vis_hub.budget.protocol import LIMIT, WINDOW, CommitBudget, Repository
+from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub.budget.protocol import LIMIT, WINDOW, CommitBudget
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

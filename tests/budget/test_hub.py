@@ -13,9 +13,9 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from mat_vis_hub import RetryPolicy, gate
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.hub import HubBudget, seed
-from mat_vis_hub.budget.protocol import Repository
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.local_hub import LocalHub
 from mat_vis_hub.local_hub.limiter import MODELS
