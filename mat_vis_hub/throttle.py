@@ -11,10 +11,10 @@ from mat_vis_hub._internal import clock, progress
 from mat_vis_hub._internal.sanitize import elapsed
 from mat_vis_hub.budget.fail_open import FailOpenBudget
 from mat_vis_hub.budget.protocol import Reservation
-from mat_vis_hub.budget.reservation import Claim
+from mat_vis_hub.budget.reservation import ReservedCommit
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.policy import RetryPolicy
-from mat_vis_hub.retry_after import read_refusal
+from mat_vis_hub.retry_after import Cooldown, read_refusal
 from mat_vis_hub.surface import refusals_surface
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Throttle:
             self._budget.saw(repository, self._target.revision)
         while True:
             with (
-                Claim(self._budget, repository, self._wait_for_slot) as claim,
+                ReservedCommit(self._budget, repository, self._wait_for_slot) as reserved,
                 self._gate.permit(self._wait_for_gate) as passage,
             ):
                 try:
@@ -104,7 +104,7 @@ class Throttle:
                         raise
                     refusal = read_refusal(response, now=clock.wall())
                     wait, hint = self._policy.wait(refusal, self._retry + 1)
-                    claim.refused(wait, refusal.limit, refusal.window)
+                    reserved.refused(Cooldown(wait, refusal.limit, refusal.window))
                     reopens_at = passage.refused(wait, limit=refusal.limit, window=refusal.window)
                     refused = error
                 else:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.protocol import LIMIT, BudgetStatus, CommitBudget, Reservation
+from mat_vis_hub.retry_after import Cooldown
 
 T = TypeVar("T")
 
@@ -51,10 +52,8 @@ class FailOpenBudget:
     def cancel(self, repository: Repository, slot: Reservation) -> None:
         self._try(lambda: self.budget.cancel(repository, slot), None)
 
-    def refused(
-        self, repository: Repository, slot: Reservation | None, wait: float, limit: int | None, window: float | None
-    ) -> None:
-        self._try(lambda: self.budget.refused(repository, slot, wait, limit, window), None)
+    def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
+        self._try(lambda: self.budget.refused(repository, reservation, cooldown), None)
 
     def status(self, repository: Repository) -> BudgetStatus:
         return self.budget.status(repository)

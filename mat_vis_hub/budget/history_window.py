@@ -18,6 +18,7 @@ from huggingface_hub import constants
 
 from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.protocol import BudgetStatus, Reservation
+from mat_vis_hub.retry_after import Cooldown
 
 _OTHERS = 4  # writers that are thought to commit as often as we do ...
 _HASTE = 4  # ... and, all together, the whole limit in this part of a window
@@ -100,12 +101,13 @@ class HistoryWindow:
         now = clock.monotonic()
         self._count(_Sent(self._waiting.pop(slot_id, _Place(now, self._looks)), now))
 
-    def close(self, wait: float, limit: int, window: float) -> None:
-        """Nobody goes for so many seconds, and then not without a look; this is the quota."""
+    def close(self, cooldown: Cooldown) -> None:
+        """No commit is sent during the cooldown, and none afterwards without a look at the history."""
+        limit, window = cooldown.limit or self.limit, cooldown.window or self.window
         if window != self.window:
             self.seen, self._unclaimed = {}, {}  # the next look goes as far back as the new window
         self.limit, self.window = limit, window
-        self._closed_until = max(self._closed_until, clock.monotonic() + wait)
+        self._closed_until = max(self._closed_until, clock.monotonic() + cooldown.wait)
         self._looked_at = -math.inf
 
     def name(self, revision: str) -> None:

@@ -14,7 +14,6 @@ No wall clock of this machine is read: ages are the server's own, and all moment
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable
 
@@ -23,8 +22,10 @@ from huggingface_hub import HfApi
 from mat_vis_hub._hub.history import recent_commits
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.budget.history_window import HistoryWindow
 from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, Reservation
+from mat_vis_hub.retry_after import Cooldown
 
 Read = Callable[[Repository], HfApi]
 """Whose endpoint and token to read a repository's history with."""
@@ -47,8 +48,7 @@ class HubBudget:
         self._read = read
         self._limit = limit
         self._window = window
-        self._ledgers: dict[Repository, HistoryWindow] = {}
-        self._pid = os.getpid()
+        self._ledgers: PerProcess[dict[Repository, HistoryWindow]] = PerProcess(dict)
 
     def saw(self, repository: Repository, revision: str) -> None:
         """Commits go to this branch as well: from now on it is looked at. One request more for each look."""
@@ -69,13 +69,11 @@ class HubBudget:
         with (ledger := self._ledger(repository)).lock:
             ledger.drop(slot.id)
 
-    def refused(
-        self, repository: Repository, slot: Reservation | None, wait: float, limit: int | None, window: float | None
-    ) -> None:
+    def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
         with (ledger := self._ledger(repository)).lock:
-            if slot is not None:
-                ledger.drop(slot.id)
-            ledger.close(wait, limit or ledger.limit, window or ledger.window)
+            if reservation is not None:
+                ledger.drop(reservation.id)
+            ledger.close(cooldown)
 
     def status(self, repository: Repository) -> BudgetStatus:
         with (ledger := self._ledger(repository)).lock:
@@ -85,13 +83,8 @@ class HubBudget:
     def close(self) -> None:
         pass
 
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_ledgers": {}}  # locks stay where they are, and the history knows the rest
-
     def _ledger(self, repository: Repository) -> HistoryWindow:
-        if self._pid != os.getpid():  # forked: what the parent's writers do, the history will tell
-            self._pid, self._ledgers = os.getpid(), {}
-        return self._ledgers.setdefault(repository, HistoryWindow(self._limit, self._window))
+        return self._ledgers.value.setdefault(repository, HistoryWindow(self._limit, self._window))
 
     def _place(self, repository: Repository, slot_id: str) -> Reservation:
         with (ledger := self._ledger(repository)).lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.budget.counted import CountedLog
 from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.stored import StoredBudget, name_of
@@ -93,7 +93,7 @@ class _Logs:
             return self._by_clock.setdefault(clock.current, {}).setdefault(name_of(repository), _Log(quota))
 
 
-_logs = _Logs()
+_logs = PerProcess(_Logs)
 
 
 class MemoryBudget(StoredBudget):
@@ -104,7 +104,7 @@ class MemoryBudget(StoredBudget):
 
     @contextmanager
     def log(self, repository: Repository) -> Iterator[_Log]:
-        log = _logs.of(repository, self._quota)
+        log = _logs.value.of(repository, self._quota)
         with log.lock:
             log.begin(self._quota)
             yield log
@@ -113,13 +113,3 @@ class MemoryBudget(StoredBudget):
 def milliseconds() -> int:
     """The package's monotonic clock, which no change of the wall clock moves."""
     return round(clock.monotonic() * 1e6) // 1000
-
-
-def _forget() -> None:
-    """After a fork: the locks may be held by threads that the child does not have."""
-    global _logs
-    _logs = _Logs()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -17,7 +17,7 @@ from psycopg import sql
 from pyrate_limiter import PostgresBucket, Rate
 
 from mat_vis_hub._hub.repository import Repository
-from mat_vis_hub._internal.per_process import PerProcess
+from mat_vis_hub._internal.per_process import Connection
 from mat_vis_hub.budget.counted import CountedLog
 from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
 from mat_vis_hub.budget.stored import Seed, StoredBudget, name_of
@@ -57,7 +57,7 @@ class PostgresBudget(StoredBudget):
 
     def __init__(self, url: str, shown: str, limit: int, window: float, seed: Seed | None = None) -> None:
         super().__init__(shown, limit, window, seed)
-        self._connections: PerProcess[_Connection] = PerProcess(partial(_Connection, url))
+        self._connections: Connection[_Connection] = Connection(partial(_Connection, url))
 
     def open(self) -> None:
         with self.reporting(), self._connections.held():

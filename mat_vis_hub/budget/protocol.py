@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub.retry_after import Cooldown
 
 LIMIT = 128  # commits; what the Hub takes of a free account
 WINDOW = 3600.0  # seconds
@@ -67,10 +68,8 @@ class CommitBudget(Protocol):
     def cancel(self, repository: Repository, slot: Reservation) -> None:
         """The commit was certainly not counted: the slot is free again."""
 
-    def refused(
-        self, repository: Repository, slot: Reservation | None, wait: float, limit: int | None, window: float | None
-    ) -> None:
-        """The Hub refused it: nobody goes for `wait` seconds; what quota it named replaces the budget's own."""
+    def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
+        """The Hub refused the commit: nobody sends one during the cooldown, and the quota that it names holds."""
 
     def status(self, repository: Repository) -> BudgetStatus:
         """Where the repository stands, without taking anything."""

@@ -7,9 +7,10 @@ from types import TracebackType
 
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub.budget.protocol import CommitBudget, Reservation
+from mat_vis_hub.retry_after import Cooldown
 
 
-class Claim:
+class ReservedCommit:
     """
     A slot for the length of a `with` block; without a budget, none.
 
@@ -32,7 +33,7 @@ class Claim:
         self._wait = wait
         self._slot: Reservation | None = None
 
-    def __enter__(self) -> Claim:
+    def __enter__(self) -> ReservedCommit:
         if self._budget is None:
             return self
         self._slot = slot = self._budget.reserve(self._repository)
@@ -46,11 +47,11 @@ class Claim:
             raise
         return self
 
-    def refused(self, wait: float, limit: int | None, window: float | None) -> None:
-        """The Hub refused the call, for so many seconds, and named this quota."""
+    def refused(self, cooldown: Cooldown) -> None:
+        """The Hub refused the commit: cancel the reservation, and share what the refusal asks for."""
         if self._budget is not None:
             slot, self._slot = self._slot, None
-            self._budget.refused(self._repository, slot, wait, limit, window)
+            self._budget.refused(self._repository, slot, cooldown)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -20,7 +20,7 @@ from pyrate_limiter import Rate, SQLiteBucket, SQLiteQueries
 
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
-from mat_vis_hub._internal.per_process import PerProcess
+from mat_vis_hub._internal.per_process import Connection
 from mat_vis_hub.budget.counted import CountedLog
 from mat_vis_hub.budget.memory import milliseconds
 from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
@@ -53,7 +53,7 @@ class SQLiteBudget(StoredBudget):
 
     def __init__(self, path: Path, limit: int, window: float, seed: Seed | None = None) -> None:
         super().__init__(f"sqlite:///{path}", limit, window, seed)
-        self._connections: PerProcess[sqlite3.Connection] = PerProcess(partial(_connect, path))
+        self._connections: Connection[sqlite3.Connection] = Connection(partial(_connect, path))
 
     def open(self) -> None:
         with self.reporting(), self._connections.held():
@@ -142,7 +142,7 @@ _NO_LOCK = threading.RLock()  # pyrate-limiter wants one; the transaction is our
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Transactions are begun by hand, and threads take turns (`PerProcess`).
+    # Transactions are begun by hand, and threads take turns (`Connection`).
     connection = sqlite3.connect(path, timeout=_STEP, isolation_level=None, check_same_thread=False)
     try:
         _in_turn(connection, "PRAGMA journal_mode = WAL")

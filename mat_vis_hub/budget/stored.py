@@ -11,6 +11,7 @@ from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal.sanitize import without_secrets
 from mat_vis_hub.budget.protocol import BudgetStatus, Reservation
 from mat_vis_hub.budget.sliding_window import COUNTED, Log, Quota
+from mat_vis_hub.retry_after import Cooldown
 
 _logger = logging.getLogger("mat_vis_hub")
 
@@ -71,13 +72,12 @@ class StoredBudget(ABC):
         with self._log(repository) as log:
             log.remove(slot.id)
 
-    def refused(
-        self, repository: Repository, slot: Reservation | None, wait: float, limit: int | None, window: float | None
-    ) -> None:
+    def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
         with self._log(repository) as log:
-            if slot is not None:
-                log.remove(slot.id)
-            log.close_for(max(0, round(wait * 1000)), limit, round(window * 1000) if window else None)
+            if reservation is not None:
+                log.remove(reservation.id)
+            window = round(cooldown.window * 1000) if cooldown.window else None
+            log.close_for(max(0, round(cooldown.wait * 1000)), cooldown.limit, window)
 
     def status(self, repository: Repository) -> BudgetStatus:
         self._backfill_once(repository)

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from mat_vis_hub.local_hub.limiter import Limiter
+from mat_vis_hub.retry_after import Cooldown
 from tests.budget.conftest import REPOSITORY as HERE
 
 LIMIT, WINDOW = 8, 6.0
@@ -50,7 +51,7 @@ class Fleet:
         else:
             self.refused += 1
             wait = self.limiter.standing("commits").reset_in
-            budget.refused(HERE, slot, wait, LIMIT, WINDOW)
+            budget.refused(HERE, slot, Cooldown(wait, LIMIT, WINDOW))
             self.writer(budget, commits)
 
     def done(self, budget, slot, commits: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mat_vis_hub.budget import BudgetError, FailOpenBudget, Reservation, from_url
+from mat_vis_hub.retry_after import Cooldown
 from tests.budget.conftest import REPOSITORY as HERE
 
 
@@ -43,7 +44,7 @@ def commit(budget) -> float:
         slot = budget.renew(HERE, slot)
     budget.confirm(HERE, slot)
     budget.cancel(HERE, slot)
-    budget.refused(HERE, slot, 0, None, None)
+    budget.refused(HERE, slot, Cooldown(0.0))
     return slot.wait
 
 

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from mat_vis_hub.budget.history_window import HistoryWindow, worth_a_look
+from mat_vis_hub.retry_after import Cooldown
 from mat_vis_hub.testing import virtual_time
 
 
@@ -139,20 +140,20 @@ class TestStatus:
 
     def test_nothing_frees_up_while_it_is_closed(self, ledger, time):
         commit(ledger, time, takes=10)
-        ledger.close(95, 3, 100)
+        ledger.close(Cooldown(95, 3, 100))
         assert ledger.status().frees_in == (95, 95, 100)
 
 
 class TestClose:
     def test_nobody_goes_before_the_moment_named(self, ledger, time):
-        ledger.close(30, 4, 100)
+        ledger.close(Cooldown(30, 4, 100))
         slot = ledger.place("x")
         assert (slot.wait, slot.reason) == (30, "refused")
-        ledger.close(10, 4, 100)
+        ledger.close(Cooldown(10, 4, 100))
         assert ledger.place("x").wait == 30
 
     def test_the_quota_is_replaced(self, ledger, time):
-        ledger.close(0, 2, 50)
+        ledger.close(Cooldown(0, 2, 50))
         commit(ledger, time, takes=10, name="a")
         commit(ledger, time, takes=10, name="b")
         slot = ledger.place("c")
@@ -160,7 +161,7 @@ class TestClose:
 
     def test_the_next_goes_with_a_look(self, ledger, time):
         assert not ledger.needs_a_look("x")
-        ledger.close(30, 4, 100)
+        ledger.close(Cooldown(30, 4, 100))
         assert not ledger.needs_a_look("x")  # it cannot go anyway
         time.advance(30)
         assert ledger.needs_a_look("x")

@@ -19,6 +19,7 @@ from mat_vis_hub.budget.hub import HubBudget, seed
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.local_hub import LocalHub
 from mat_vis_hub.local_hub.limiter import MODELS
+from mat_vis_hub.retry_after import Cooldown
 from mat_vis_hub.testing import virtual_time
 from mat_vis_hub.throttle import Target, Throttle
 
@@ -167,7 +168,7 @@ class TestRaces:
         one.commit()
         with pytest.raises(HfHubHTTPError, match="429"):
             two.commit()
-        two.budget.refused(two.repository, slots[1], 1000, 8, HOUR)
+        two.budget.refused(two.repository, slots[1], Cooldown(1000, 8, HOUR))
         slot = two.reserve()
         assert (slot.wait, slot.reason) == (1000, "refused")
         time.advance(1000)
@@ -240,7 +241,7 @@ class TestThreadsOfOneProcess:
 class TestRefused:
     def test_closes_and_corrects_the_quota(self, hub, time):
         job = Job(hub)
-        job.budget.refused(job.repository, job.reserve(), 600, 256, HOUR / 2)
+        job.budget.refused(job.repository, job.reserve(), Cooldown(600, 256, HOUR / 2))
         slot = job.reserve()
         assert (slot.wait, slot.limit, slot.reason) == (600, 256, "refused")
         status = job.budget.status(job.repository)
@@ -252,7 +253,7 @@ class TestRefused:
         time.advance(1.5 * HOUR)
         stranger.commit()
         assert job.used == 1
-        job.budget.refused(job.repository, None, 0, None, 24 * HOUR)
+        job.budget.refused(job.repository, None, Cooldown(0, None, 24 * HOUR))
         assert job.used == 2
 
 
@@ -310,7 +311,7 @@ class TestLife:
         job = Job(hub, limit=5)
         job.paced()
         job.reserve()
-        twin = copy.copy(job.budget)
+        twin = copy.deepcopy(job.budget)
         assert job.used == 2
         assert twin.status(job.repository).used == 1
 

@@ -12,6 +12,7 @@ import pytest
 
 from mat_vis_hub._internal import clock
 from mat_vis_hub.budget import BudgetError, from_url
+from mat_vis_hub.retry_after import Cooldown
 from tests.budget import servers
 from tests.budget.conftest import REPOSITORY as HERE
 
@@ -129,7 +130,7 @@ def test_a_pickled_budget_shares_the_count(redis_place):
 def test_a_count_that_nobody_uses_leaves_nothing_behind(redis_place):
     budget = redis_place.budget(limit=2, window=60)
     budget.confirm(HERE, budget.reserve(HERE))
-    budget.refused(HERE, None, 10_000, None, None)
+    budget.refused(HERE, None, Cooldown(10_000))
     budget.reserve(HERE)
     client = budget._connected().client
     log, names, quota = sorted(client.keys())

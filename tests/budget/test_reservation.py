@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from mat_vis_hub.budget import BudgetStatus, Repository, Reservation
-from mat_vis_hub.budget.reservation import Claim
+from mat_vis_hub.budget.reservation import ReservedCommit
+from mat_vis_hub.retry_after import Cooldown
 
 REPOSITORY = Repository("https://huggingface.co", "dataset", "you/textures")
 
@@ -35,8 +36,8 @@ class Budget:
     def cancel(self, repository: Repository, slot: Reservation) -> None:
         self.calls.append(("give_back", slot.id))
 
-    def refused(self, repository, slot, wait, limit, window) -> None:
-        self.calls.append(("refused", slot and slot.id, wait, limit, window))
+    def refused(self, repository, reservation, cooldown) -> None:
+        self.calls.append(("refused", reservation and reservation.id, cooldown))
 
     def status(self, repository: Repository) -> BudgetStatus:
         return BudgetStatus(8, 8, 6.0)
@@ -45,8 +46,8 @@ class Budget:
         self.calls.append(("close",))
 
 
-def claim(budget: Budget | None, wait=lambda slot: True) -> Claim:
-    return Claim(budget, REPOSITORY, wait)
+def claim(budget: Budget | None, wait=lambda slot: True) -> ReservedCommit:
+    return ReservedCommit(budget, REPOSITORY, wait)
 
 
 def test_a_call_that_succeeds_is_counted():
@@ -106,10 +107,10 @@ def test_what_may_have_landed_is_counted(error):
 def test_a_refusal_is_handed_on_once_with_what_it_named():
     budget = Budget()
     with claim(budget) as one:
-        one.refused(2670.0, 128, 3600.0)
-    assert budget.calls == [("take",), ("refused", "one", 2670.0, 128, 3600.0)]
+        one.refused(Cooldown(2670.0, 128, 3600.0))
+    assert budget.calls == [("take",), ("refused", "one", Cooldown(2670.0, 128, 3600.0))]
 
 
 def test_without_a_budget_nothing_happens():
     with claim(None) as nothing:
-        nothing.refused(1.0, None, None)
+        nothing.refused(Cooldown(1.0))

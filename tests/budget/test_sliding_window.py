@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mat_vis_hub.budget.sliding_window import WAITING, Log
+from mat_vis_hub.retry_after import Cooldown
 from tests.budget.conftest import REPOSITORY as HERE
 
 MINUTE = 60.0
@@ -114,7 +115,7 @@ def test_a_slot_that_the_place_has_forgotten_is_checked_and_counted_all_the_same
 
 def test_a_refusal_closes_the_count_for_all_who_share_it(place):
     one, other = place.budget(limit=9, window=MINUTE), place.budget(limit=9, window=MINUTE)
-    one.refused(HERE, one.reserve(HERE), 100, None, None)
+    one.refused(HERE, one.reserve(HERE), Cooldown(100))
     slot = other.reserve(HERE)
     assert (slot.wait, slot.reason, slot.used) == (seconds(100), "refused", 0)
     assert other.reserve(type(HERE)("https://huggingface.co", "dataset", "you/others")).wait == 0
@@ -123,20 +124,20 @@ def test_a_refusal_closes_the_count_for_all_who_share_it(place):
 def test_who_waits_for_a_slot_already_waits_for_the_reopening_as_well(place):
     budget = place.budget(limit=1, window=MINUTE)
     refused, waiting = budget.reserve(HERE), budget.reserve(HERE)
-    budget.refused(HERE, refused, 100, None, None)
+    budget.refused(HERE, refused, Cooldown(100))
     place.passes(60.1)
     assert budget.renew(HERE, waiting).wait == seconds(39.9)
 
 
 def test_of_two_refusals_the_later_reopening_holds(place):
     budget = place.budget(window=MINUTE)
-    budget.refused(HERE, None, 100, None, None)
-    budget.refused(HERE, None, 10, None, None)
+    budget.refused(HERE, None, Cooldown(100))
+    budget.refused(HERE, None, Cooldown(10))
     assert budget.reserve(HERE).wait == seconds(100)
 
 
 def test_a_quota_that_the_refusal_names_replaces_the_budgets_own_for_all(place):
-    place.budget(limit=128, window=3600).refused(HERE, None, 1, 2, MINUTE)
+    place.budget(limit=128, window=3600).refused(HERE, None, Cooldown(1, 2, MINUTE))
     place.passes(MINUTE)
     budget = place.budget(limit=128, window=3600)
     assert [budget.reserve(HERE).limit for _ in range(2)] == [2, 2]
@@ -147,7 +148,7 @@ def test_a_quota_that_the_refusal_names_replaces_the_budgets_own_for_all(place):
 
 def test_after_a_reopening_one_goes_then_two_then_four(place):
     budget = place.budget(limit=9, window=MINUTE)
-    budget.refused(HERE, None, 100, None, None)
+    budget.refused(HERE, None, Cooldown(100))
     assert waits(budget, 8) == [pytest.approx(100 + step * 1.2, abs=0.5) for step in (0, 1, 1, 2, 2, 2, 2, 3)]
 
 
@@ -155,18 +156,18 @@ def test_who_comes_a_window_after_a_reopening_need_not_look_at_all_who_wait_ahea
     looked, recheck = [], Log.renew
     monkeypatch.setattr(Log, "renew", lambda log, slot: looked.append(slot) or recheck(log, slot))
     budget = place.budget(limit=2, window=MINUTE)
-    budget.refused(HERE, None, 100, None, None)
+    budget.refused(HERE, None, Cooldown(100))
     assert waits(budget, 6) == [pytest.approx(wait, abs=0.5) for wait in (100, 101.2, 160, 161.2, 220, 221.2)]
     assert len(looked) == 2
 
 
 def test_a_new_refusal_right_after_the_reopening_stops_the_others_before_they_meet_their_own(place):
     budget = place.budget(limit=9, window=MINUTE)
-    budget.refused(HERE, None, 10, None, None)
+    budget.refused(HERE, None, Cooldown(10))
     first, second, third = (budget.reserve(HERE) for _ in range(3))
     place.passes(10.1)
     assert budget.renew(HERE, first).wait == 0
-    budget.refused(HERE, first, 30, None, None)
+    budget.refused(HERE, first, Cooldown(30))
     place.passes(1.2)
     assert budget.renew(HERE, second).wait == seconds(28.8)
     assert budget.renew(HERE, third).wait == seconds(30)
@@ -186,7 +187,7 @@ def test_the_status_tells_when_the_next_slots_free_up_and_takes_none(place):
 
 def test_the_status_of_a_closed_count_says_when_it_reopens(place):
     budget = place.budget(limit=2, window=MINUTE)
-    budget.refused(HERE, None, 100, None, None)
+    budget.refused(HERE, None, Cooldown(100))
     assert budget.status(HERE).frees_in == (seconds(100), seconds(100))
 
 
