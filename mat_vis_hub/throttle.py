@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from mat_vis_hub import gate
+from mat_vis_hub._hub.errors import refused_response
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock, progress
 from mat_vis_hub._internal.sanitize import elapsed
@@ -195,20 +196,3 @@ class Throttle:
         from mat_vis_hub import events
 
         self._hooks.tell(events.RecoveredEvent(**self._target.names, oid=oid))
-
-
-def refused_response(error: BaseException | None) -> Any | None:
-    """
-    The response of the 429 that `error` is, or was raised from; `None` if it is anything else.
-
-    The first exception that carries a response decides: a failed upload arrives as `RuntimeError` from the 429.
-    """
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        response = getattr(error, "response", None)
-        status = getattr(response, "status_code", None)
-        if status is not None:
-            return response if status == 429 else None
-        error = error.__cause__
-    return None

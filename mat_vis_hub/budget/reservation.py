@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
+from mat_vis_hub._hub.errors import may_have_landed
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub.budget.protocol import CommitBudget, Reservation
 from mat_vis_hub.retry_after import Cooldown
@@ -57,7 +58,7 @@ class ReservedCommit:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Counted, unless it is certain that it was not."""
-        if isinstance(error, Exception) and not _may_have_landed(error):
+        if isinstance(error, Exception) and not may_have_landed(error):
             self._cancel()
         elif self._budget is not None and self._slot is not None:
             slot, self._slot = self._slot, None
@@ -67,9 +68,3 @@ class ReservedCommit:
         if self._budget is not None and self._slot is not None:
             slot, self._slot = self._slot, None
             self._budget.cancel(self._repository, slot)
-
-
-def _may_have_landed(error: Exception) -> bool:
-    from mat_vis_hub.commits.recovery import is_lost  # loaded by the first error: no commit that goes well needs it
-
-    return is_lost(error)

@@ -15,11 +15,11 @@ from typing import Any
 
 from huggingface_hub import CommitInfo, HfApi, constants
 
+from mat_vis_hub._hub.errors import may_have_landed, status_of
 from mat_vis_hub._hub.history import commits
 from mat_vis_hub._internal import clock
 from mat_vis_hub.policy import RetryPolicy
 
-_LOST = (500, 502, 503, 504)  # what gateways say of a request that may yet have been carried out
 _HISTORY = 500  # commits; at 128 an hour, a commit of ours is not further down
 _PULL_REQUESTS = 50  # the same for pull requests
 _CONFLICTS = 100  # a branch that moves this often between a look and a commit is beyond us
@@ -76,9 +76,9 @@ class Recovery:
             try:
                 return send(**self._arguments)
             except Exception as error:
-                if is_lost(error):
+                if may_have_landed(error):
                     self._lost += 1
-                elif self._lost and _status(error) == 412:
+                elif self._lost and status_of(error) == 412:
                     self._conflicts += 1
                 else:
                     raise
@@ -93,7 +93,7 @@ class Recovery:
         if self._lost > self._policy.max_retries or self._conflicts > _CONFLICTS:
             raise error
         if self._parent_is_the_caller_s:
-            if _status(error) == 412:
+            if status_of(error) == 412:
                 raise error
         elif not self._arguments.get("create_pr"):
             self._arguments["parent_commit"] = head
@@ -108,9 +108,9 @@ class Recovery:
                     return self._in_pull_requests(), None
                 return self._in_history(self._arguments.get("revision") or constants.DEFAULT_REVISION)
             except Exception as failure:
-                if _status(failure) == 429:
+                if status_of(failure) == 429:
                     raise  # waited out like every refusal, and then we look again
-                if attempt >= self._policy.max_retries or _status(failure) in (401, 403, 404):
+                if attempt >= self._policy.max_retries or status_of(failure) in (401, 403, 404):
                     raise error from failure
             clock.wait_until(clock.monotonic() + min(2.0**attempt, 30.0))
             attempt += 1
@@ -154,22 +154,3 @@ class Recovery:
         if any(field.name == "_endpoint" for field in fields(CommitInfo)):  # from 1.x on, to read its own address
             values["_endpoint"] = self._api.endpoint
         return CommitInfo(**values)
-
-
-def is_lost(error: Exception) -> bool:
-    """Whether `error` leaves open if a commit landed: its connection broke, or a gateway answered for the Hub."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return _status(error) in _LOST and "/commit/" in str(getattr(response, "url", ""))
-    try:
-        request = error.request  # type: ignore[attr-defined]
-    except AttributeError:
-        return False  # no transport's exception
-    except RuntimeError:
-        return True  # httpx does not know which request it was: a look will tell
-    return request is None or "/commit/" in str(request.url)
-
-
-def _status(error: Exception) -> int | None:
-    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
-    return status

@@ -6,7 +6,6 @@ import io
 import platform
 import random
 import threading
-from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -14,7 +13,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from mat_vis_hub import RecoveredEvent, RetryPolicy, ThrottledHfApi, ThrottleEvent
-from mat_vis_hub.commits.recovery import Recovery, is_lost
+from mat_vis_hub.commits.recovery import Recovery
 
 REPO = "you/textures"
 WHERE = {"repo_id": REPO, "repo_type": "dataset"}
@@ -197,24 +196,6 @@ class TestOff:
         assert seen(hub, "commit") == 1
         commit(api)
         assert not [c for c in api.list_repo_commits(REPO, repo_type="dataset") if "Mat-Vis-Hub" in c.message]
-
-
-@pytest.mark.parametrize(
-    ("error", "lost"),
-    [
-        (ValueError(), False),
-        (OSError("no such file"), False),
-        (SimpleNamespace(request=None), True),
-        (SimpleNamespace(request=SimpleNamespace(url="https://hub/api/models/a/b/commit/main")), True),
-        (SimpleNamespace(request=SimpleNamespace(url="https://hub/api/models/a/b/preupload/main")), False),
-        (SimpleNamespace(response=SimpleNamespace(status_code=503, url="https://hub/x/commit/main")), True),
-        (SimpleNamespace(response=SimpleNamespace(status_code=503, url="https://hub/x/preupload/main")), False),
-        (SimpleNamespace(response=SimpleNamespace(status_code=412, url="https://hub/x/commit/main")), False),
-    ],
-    ids=str,
-)
-def test_what_is_a_loss(error, lost):
-    assert is_lost(error) is lost
 
 
 @pytest.mark.local_hub(limit=None, api_limit=None)

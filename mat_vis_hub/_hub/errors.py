@@ -1,0 +1,178 @@
+"""What an exception or a response means: a refusal, a commit that may have landed, or a plain error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import hf_raise_for_status
+
+_REFUSED = 429
+# A gateway or an overloaded server sends these although the Hub may still carry out the request.
+_MAY_HAVE_LANDED = (500, 502, 503, 504)
+_COMMIT_PATH = "/commit/"
+_LONGEST_MESSAGE = 1000  # characters
+# `requests.RetryError`: urllib3 retried inside the session and discarded the last response.
+_RETRIES_EXHAUSTED = re.compile(r"too many (\d{3}) error responses")
+
+
+@dataclass(frozen=True)
+class DiscardedResponse:
+    """
+    Stands in for a response of which only the status is known.
+
+    Args:
+        status_code (`int`): The status.
+        url (`str`, *optional*): The address that was requested, if the exception names it.
+        headers (`dict`, *optional*), text (`str`, *optional*): Empty: nobody kept them.
+    """
+
+    status_code: int
+    url: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """
+    The HTTP status that caused `error`.
+
+    Args:
+        error (`BaseException`, *optional*): Any exception. Its chain of `__cause__` is searched as well.
+
+    Returns:
+        The status of the first exception that carries a response, or `None` if none of them does.
+
+    Example:
+    ```python
+    >>> from types import SimpleNamespace
+    >>> error = OSError("Forbidden")
+    >>> error.response = SimpleNamespace(status_code=403)
+    >>> status_of(error), status_of(OSError("disk full"))
+    (403, None)
+
+    ```
+    """
+    response = _response_of(error)
+    return None if response is None else int(response.status_code)
+
+
+def refused_response(error: BaseException | None) -> Any | None:
+    """
+    The response of the refusal (429) that `error` is, or was raised from.
+
+    Args:
+        error (`BaseException`, *optional*):
+            Any exception. A failed upload of a large file arrives as `RuntimeError`, raised from the 429. A session
+            whose urllib3 retries used up their attempts raises `requests.RetryError`, which has no response.
+
+    Returns:
+        The response, a [`DiscardedResponse`] if the session discarded it, or `None` if `error` is not a refusal.
+    """
+    response = _response_of(error)
+    return response if response is not None and response.status_code == _REFUSED else None
+
+
+def may_have_landed(error: BaseException) -> bool:
+    """
+    Whether a commit may have landed although sending it raised `error`.
+
+    Args:
+        error (`BaseException`): What `create_commit` raised.
+
+    Returns:
+        `True` if the commit's request was answered with 500, 502, 503 or 504, or its connection broke. `False` for
+        every other answer, and for what failed before the commit's request.
+    """
+    response = getattr(error, "response", None)
+    if response is None:
+        response = _discarded(error)
+    if response is not None:
+        status = getattr(response, "status_code", None)
+        return status in _MAY_HAVE_LANDED and _COMMIT_PATH in str(getattr(response, "url", ""))
+    try:
+        request = error.request  # type: ignore[attr-defined]  # of the transports' exceptions
+    except AttributeError:
+        return False  # not an exception of a transport
+    except RuntimeError:
+        return True  # httpx does not know which request failed, so it may have been the commit's
+    return request is None or _COMMIT_PATH in str(request.url)
+
+
+def refusal_error(response: Any) -> HfHubHTTPError:
+    """
+    The exception that huggingface_hub raises for a response with an error status.
+
+    huggingface_hub's own formatter fails on some bodies: JSON that is no object, text that is not UTF-8, content that
+    is badly compressed or cut off. Then this is an `HfHubHTTPError` of ours, with the same attributes.
+
+    Args:
+        response (`requests.Response`, `httpx.Response` or `httpx2.Response`):
+            The response. Its body may be unread.
+
+    Raises:
+        [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+            If the status is not an error's.
+    """
+    try:
+        hf_raise_for_status(response)
+    except HfHubHTTPError as error:
+        return error
+    except Exception as failure:
+        body = _text_of(response)
+        message = [f"{_status_line(response)} for url: {response.url}.", body or f"(No readable body: {failure!r})"]
+        return HfHubHTTPError("\n\n".join(message), response=response, server_message=body or None)
+    raise ValueError(f"{_status_line(response)} is not an error.")
+
+
+def raise_refusal(response: Any) -> NoReturn:
+    """Raise [`refusal_error`] of this response."""
+    raise refusal_error(response)
+
+
+def _response_of(error: BaseException | None) -> Any | None:
+    for link in _causes(error):
+        response = getattr(link, "response", None)
+        if getattr(response, "status_code", None) is not None:
+            return response
+        if (discarded := _discarded(link)) is not None:
+            return discarded
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """`error` and the exceptions it was raised from, each once. A chain may be circular."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__
+
+
+def _discarded(error: BaseException) -> DiscardedResponse | None:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if names.isdisjoint({"RetryError", "MaxRetryError"}):
+        return None
+    match = _RETRIES_EXHAUSTED.search(str(error))
+    if match is None:
+        return None
+    return DiscardedResponse(int(match[1]), url=str(getattr(getattr(error, "request", None), "url", "")))
+
+
+def _status_line(response: Any) -> str:
+    try:
+        return f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
+    except ValueError:
+        return str(response.status_code)
+
+
+def _text_of(response: Any) -> str:
+    try:
+        text = str(response.text).strip()
+    except Exception:  # never read, badly compressed, cut off
+        return ""
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "..."
