@@ -95,11 +95,9 @@ class World:
 
 
 class _Silent(clock.Clock):
-    """The package's clock without its heartbeats: nobody watches. Each world's is a new one, and so are its counts."""
+    """The package's clock without heartbeats: nobody watches. `time.sleep` is the world's."""
 
-    def wait_until(self, deadline: float, *, tick: clock.Tick = lambda _: None, every: float = math.inf) -> None:
-        if (remaining := deadline - self.monotonic()) > 0:
-            time.sleep(remaining)
+    is_real = False
 
 
 class _Condition:

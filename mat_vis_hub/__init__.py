@@ -9,7 +9,16 @@ if TYPE_CHECKING:
     from mat_vis_hub.budget import BudgetStatus, CommitBudget
     from mat_vis_hub.commits.batch import CommitBatch
     from mat_vis_hub.commits.transaction import Snapshot, transact
-    from mat_vis_hub.events import ConflictEvent, Event, PaceEvent, RecoveredEvent, ThrottleEvent
+    from mat_vis_hub.errors import WaitCancelled
+    from mat_vis_hub.events import (
+        ConflictEvent,
+        Event,
+        GaveUpEvent,
+        PaceEvent,
+        RecoveredEvent,
+        ThrottleEvent,
+        WaitingEvent,
+    )
     from mat_vis_hub.hooks import log_event, print_line
     from mat_vis_hub.policy import RetryPolicy
     from mat_vis_hub.retry_after import RetryAfter, parse_retry_after
@@ -22,6 +31,7 @@ __all__ = [
     "CommitBudget",
     "ConflictEvent",
     "Event",
+    "GaveUpEvent",
     "PaceEvent",
     "RecoveredEvent",
     "RetryAfter",
@@ -29,6 +39,8 @@ __all__ = [
     "Snapshot",
     "ThrottleEvent",
     "ThrottledHfApi",
+    "WaitCancelled",
+    "WaitingEvent",
     "log_event",
     "parse_retry_after",
     "print_line",
@@ -43,9 +55,12 @@ _MODULES = {
     "CommitBudget": "budget",
     "ConflictEvent": "events",
     "Event": "events",
+    "GaveUpEvent": "events",
     "PaceEvent": "events",
     "RecoveredEvent": "events",
     "ThrottleEvent": "events",
+    "WaitingEvent": "events",
+    "WaitCancelled": "errors",
     "log_event": "hooks",
     "print_line": "hooks",
     "RetryPolicy": "policy",

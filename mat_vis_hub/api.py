@@ -274,7 +274,7 @@ class ThrottledHfApi(HfApi):
             token=token,
             max_conflicts=max_conflicts,
             source=api.source,
-            tell=self._hooks.tell,
+            tell=self._hooks.emit,
             **kwargs,
         )
 

@@ -1,4 +1,4 @@
-"""Who is told of events: the hooks, and the two that come with the package."""
+"""Hooks receive the events: how they are called, and the two that come with the package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mat_vis_hub._internal.sanitize import one_line
 
-if TYPE_CHECKING:  # most commits have nothing to tell
+if TYPE_CHECKING:  # most commits emit no event, and load no events
     from mat_vis_hub.events import Event
 
 Hook: TypeAlias = "Callable[[Event], object]"
@@ -33,6 +33,11 @@ def log_event(event: Event) -> None:
     """
     A hook for `logging`: the event's line as a warning of the logger `mat_vis_hub`, its fields in `extra`.
 
+    Text in `extra` is on one line and without secrets, as in the line.
+
+    Args:
+        event (`Event`): The event.
+
     Example:
     ```python
     >>> from mat_vis_hub import ThrottledHfApi, log_event
@@ -46,7 +51,15 @@ def log_event(event: Event) -> None:
 
 
 class Hooks:
-    """The hooks of one API object. One that raises is reported once, and never breaks a commit."""
+    """
+    The hooks of one API object. A hook that raises is reported once, and never breaks a commit.
+
+    Args:
+        hooks (`Iterable` of `Callable`, *optional*): Each is called with every event. Defaults to [`print_line`].
+
+    Raises:
+        `TypeError`: If `hooks` is no list of callables.
+    """
 
     def __init__(self, hooks: Iterable[Hook] | None) -> None:
         if hooks is None:
@@ -59,7 +72,8 @@ class Hooks:
                 raise TypeError(f"hooks: {hook!r} is not callable; each hook is called with one event.")
         self._reported: set[int] = set()
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
+        """Call each hook with `event`."""
         for index, hook in enumerate(self._hooks):
             try:
                 hook(event)
@@ -67,5 +81,7 @@ class Hooks:
                 if index not in self._reported:
                     self._reported.add(index)
                     name = getattr(hook, "__qualname__", type(hook).__qualname__)
-                    with contextlib.suppress(Exception):  # the report goes through handlers that may fail as well
-                        _logger.exception("The hook %s failed; the commit goes on, and this is said only once.", name)
+                    with contextlib.suppress(Exception):  # the logging handlers may fail, too
+                        _logger.exception(
+                            "The hook %s failed; the commit goes on. Its later failures are not reported.", name
+                        )

@@ -1,4 +1,4 @@
-"""For tests: waits that return at once, and the clocks that move on by them."""
+"""For tests: waits that return at once and move the clocks on."""
 
 from __future__ import annotations
 
@@ -8,29 +8,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mat_vis_hub import gate
-from mat_vis_hub._internal import clock
+from mat_vis_hub._internal import clock, interrupt
 
 
 class VirtualTime(clock.Clock):
-    """The time inside [`virtual_time`]. `waits` lists, in order, the seconds of each wait."""
+    """
+    The time inside [`virtual_time`]. `waits` lists, in order, the seconds of each wait.
+
+    Threads wait at the same time, as they would in real time: a wait begins when its thread last read the clock. So if
+    eight threads that saw the same moment wait for 100 seconds, 100 seconds pass.
+    """
+
+    is_real = False
 
     def __init__(self) -> None:
         self.waits: list[float] = []
         self._lock = threading.Lock()
         self._now = 0.0
+        self._seen = threading.local()  # `moment`: when the present thread last read the clock
         self._wall = clock.wall()
 
     def now(self) -> float:
         """Seconds on the monotonic clock that the package reads. Starts at 0."""
         with self._lock:
+            self._seen.moment = self._now
             return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass."""
+        """
+        Let time pass.
+
+        Args:
+            seconds (`float`): How much of it.
+
+        Raises:
+            [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+                If `seconds` is negative or not finite.
+        """
         if not 0 <= seconds < math.inf:
             raise ValueError(f"advance({seconds!r}): time goes forward, by a finite number of seconds.")
         with self._lock:
             self._now += seconds
+            self._seen.moment = self._now
 
     def monotonic(self) -> float:
         return self.now()
@@ -38,25 +57,37 @@ class VirtualTime(clock.Clock):
     def wall(self) -> float:
         return self._wall + self.now()
 
-    def wait_until(self, deadline: float, *, tick: clock.Tick = lambda _: None, every: float = math.inf) -> None:
+    def wait(
+        self,
+        seconds: float,
+        *,
+        owner: object | None = None,
+        tick: clock.Tick | None = None,
+        every: float = math.inf,
+    ) -> None:
+        with interrupt.Wait(owner) as wait:
+            self._pass(seconds)
+            while tick is not None and seconds > 0:
+                tick(seconds)
+                wait.check()
+                seconds -= every
+
+    def _pass(self, seconds: float) -> None:
         with self._lock:
-            remaining = deadline - self._now
-            if remaining <= 0:
-                return
-            self.waits.append(remaining)
-            self._now = deadline
-        while remaining > 0:
-            tick(remaining)
-            remaining -= every
+            end = getattr(self._seen, "moment", self._now) + max(0.0, seconds)
+            self._seen.moment = end
+            if end > self._now:
+                self.waits.append(end - self._now)
+                self._now = end
 
 
 @contextmanager
 def virtual_time() -> Iterator[VirtualTime]:
     """
-    Let every wait of the package return at once, and its clocks move on by as much.
+    Let every wait of the package return at once, and move its clocks on by as much.
 
-    It holds for the whole process, all threads. Inside, no repository has been refused yet, whatever happened before;
-    afterwards, all is as it was.
+    It applies to all threads of the process. Inside, no repository has been refused yet. Afterwards, the clocks and the
+    refusals are what they were before. Waits show no progress bar and emit no heartbeats.
 
     Yields:
         [`VirtualTime`]: `time.waits` lists the waits in order, `time.now()` is the monotonic clock that the package

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from mat_vis_hub import gate
 from mat_vis_hub._hub.errors import refused_response
@@ -33,7 +33,7 @@ class Target(NamedTuple):
     source: str
 
     @property
-    def names(self) -> dict[str, str]:
+    def names(self) -> dict[str, Any]:
         """What every event says of it."""
         return {
             "source": self.source,
@@ -93,7 +93,7 @@ class Throttle:
             self._budget.saw(repository, self._target.revision)
         while True:
             with (
-                ReservedCommit(self._budget, repository, self._wait_for_slot) as reserved,
+                ReservedCommit(self._budget, repository, self._wait_for_slot) as claim,
                 self._gate.permit(self._wait_for_gate) as passage,
             ):
                 try:
@@ -105,7 +105,7 @@ class Throttle:
                         raise
                     refusal = read_refusal(response, now=clock.wall())
                     wait, hint = self._policy.wait(refusal, self._retry + 1)
-                    reserved.refused(Cooldown(wait, refusal.limit, refusal.window))
+                    claim.refused(Cooldown(wait, refusal.limit, refusal.window))
                     reopens_at = passage.refused(wait, limit=refusal.limit, window=refusal.window)
                     refused = error
                 else:
@@ -125,7 +125,7 @@ class Throttle:
 
         self._retry += 1
         self._told_until = reopens_at
-        self._hooks.tell(
+        self._hooks.emit(
             events.ThrottleEvent(
                 **self._target.names,
                 retry=self._retry,
@@ -167,11 +167,10 @@ class Throttle:
             self._tell_pace(until - began, reason, slot)
             self._told_until = until
         try:
-            progress.wait_until(
-                until,
-                what=f"source={self._target.source} repo={self._target.repo_id} reason={reason}",
-                reason=f"{self._target.repo_id}: {why}, next try in",
-                since=self._began,
+            progress.wait(
+                until - began,
+                label=f"{self._target.repo_id}: {why}",
+                heartbeat=lambda remaining: self._emit_waiting(remaining, until, reason),
             )
         finally:
             self._waited += clock.monotonic() - began
@@ -180,7 +179,7 @@ class Throttle:
     def _tell_pace(self, wait: float, reason: str, slot: Reservation | None) -> None:
         from mat_vis_hub import events
 
-        self._hooks.tell(
+        self._hooks.emit(
             events.PaceEvent(
                 **self._target.names,
                 reason=reason,
@@ -191,8 +190,16 @@ class Throttle:
             )
         )
 
+    def _emit_waiting(self, remaining: float, until: float, reason: str) -> None:
+        from mat_vis_hub import events
+
+        elapsed_s = until - remaining - self._began
+        self._hooks.emit(
+            events.WaitingEvent(**self._target.names, reason=reason, wait_s=remaining, elapsed_s=elapsed_s)
+        )
+
     def tell_recovered(self, oid: str) -> None:
         """Tell that the commit had landed although its response was lost."""
         from mat_vis_hub import events
 
-        self._hooks.tell(events.RecoveredEvent(**self._target.names, oid=oid))
+        self._hooks.emit(events.RecoveredEvent(**self._target.names, oid=oid))

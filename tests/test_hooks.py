@@ -64,11 +64,11 @@ class TestLogEvent:
 
 class TestHooks:
     def test_the_default_prints(self, capsys):
-        Hooks(None).tell(EVENT)
+        Hooks(None).emit(EVENT)
         assert capsys.readouterr().out == EVENT.line + "\n"
 
     def test_none_at_all_is_silence(self, capsys):
-        Hooks([]).tell(EVENT)
+        Hooks([]).emit(EVENT)
         assert capsys.readouterr() == ("", "")
 
     def test_one_that_raises_is_reported_once_and_stops_nobody(self, caplog):
@@ -79,7 +79,7 @@ class TestHooks:
 
         hooks = Hooks([broken, told.append])
         for _ in range(3):
-            hooks.tell(EVENT)
+            hooks.emit(EVENT)
         assert len(told) == 3
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert "broken" in caplog.text
@@ -90,7 +90,7 @@ class TestHooks:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            Hooks([interrupted]).tell(EVENT)
+            Hooks([interrupted]).emit(EVENT)
 
     @pytest.mark.parametrize("hooks", [print, 5, ["not a function"]], ids=repr)
     def test_nonsense_is_refused_at_once(self, hooks):

@@ -1,4 +1,4 @@
-"""virtual_time: waits return at once, the clocks move on by them, and everything is put back."""
+"""Inside `virtual_time` waits return at once and move the clocks on; afterwards everything is as before."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time as real_time
 
 import pytest
 
-from mat_vis_hub import gate
-from mat_vis_hub._internal import clock
+from mat_vis_hub import WaitCancelled, gate
+from mat_vis_hub._internal import clock, progress
 from mat_vis_hub.testing import virtual_time
 
 
@@ -16,25 +16,32 @@ def test_a_wait_returns_at_once_and_the_clocks_move_on_by_it():
     began = real_time.monotonic()
     with virtual_time() as time:
         wall = clock.wall()
-        clock.wait_until(clock.monotonic() + 3600)
-        clock.wait_until(clock.monotonic() + 0.5)
+        clock.wait(3600)
+        clock.wait(0.5)
         assert time.waits == [3600.0, 0.5]
         assert time.now() == clock.monotonic() == 3600.5
         assert clock.wall() - wall == pytest.approx(3600.5)
     assert real_time.monotonic() - began < 60
 
 
-def test_a_moment_that_has_passed_is_no_wait():
+def test_no_seconds_are_no_wait():
     with virtual_time() as time:
-        time.advance(10)
-        clock.wait_until(5)
+        clock.wait(0)
+        clock.wait(-5)
         assert time.waits == []
-        assert time.now() == 10
+        assert time.now() == 0
 
 
-def test_several_threads_waiting_for_one_moment_wait_for_it_once():
+def test_threads_wait_at_the_same_time():
     with virtual_time() as time:
-        threads = [threading.Thread(target=clock.wait_until, args=(100.0,)) for _ in range(8)]
+        begin = threading.Barrier(8)
+
+        def wait() -> None:
+            clock.monotonic()
+            begin.wait()
+            clock.wait(100)
+
+        threads = [threading.Thread(target=wait) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -43,10 +50,25 @@ def test_several_threads_waiting_for_one_moment_wait_for_it_once():
         assert time.waits == [100.0]
 
 
+def test_a_wait_that_is_called_off_raises():
+    owner = object()
+    with virtual_time(), pytest.raises(WaitCancelled):
+        clock.wait(700, owner=owner, tick=lambda remaining: clock.cancel_waits(owner))
+
+
+def test_waits_emit_no_heartbeats(capfd):
+    heartbeats = []
+    with virtual_time() as time:
+        progress.wait(3600, label="you/textures", heartbeat=heartbeats.append)
+        assert time.waits == [3600]
+    assert heartbeats == []
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_ticks_of_a_wait_are_one_wait():
     ticks = []
     with virtual_time() as time:
-        clock.wait_until(700, tick=ticks.append, every=300)
+        clock.wait(700, tick=ticks.append, every=300)
         assert time.waits == [700.0]
     assert ticks == [700.0, 400.0, 100.0]
 
@@ -57,7 +79,7 @@ def test_time_goes_forward_only(seconds):
         time.advance(seconds)
 
 
-def test_inside_no_repository_has_been_refused_yet_and_afterwards_all_is_as_it_was():
+def test_inside_no_repository_has_been_refused_and_afterwards_all_is_as_before():
     before = clock.current, gate.current
     with virtual_time() as outer:
         gates = gate.current
@@ -69,7 +91,7 @@ def test_inside_no_repository_has_been_refused_yet_and_afterwards_all_is_as_it_w
     assert (clock.current, gate.current) == before
 
 
-def test_an_error_inside_puts_the_clocks_back_as_well():
+def test_an_error_inside_restores_the_clocks():
     before = clock.current
     with pytest.raises(RuntimeError), virtual_time():
         raise RuntimeError

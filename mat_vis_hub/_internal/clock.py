@@ -1,4 +1,4 @@
-"""The package's one clock. Everything that reads the time or waits asks here, so that tests can replace it whole."""
+"""The package's clock. All code that reads the time or waits does it here, so that tests can replace the clock."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import math
 import time
 from collections.abc import Callable
 
-Tick = Callable[[float], None]
-"""Told how many seconds of a wait remain."""
+from mat_vis_hub._internal import interrupt
 
-
-def _silent(remaining: float) -> None:
-    pass
+Tick = Callable[[float], object]
+"""Called with the seconds of a wait that remain."""
 
 
 class Clock:
-    """Real time. Waits are counted on the monotonic clock: a wall clock that jumps does not move them."""
+    """Real time."""
 
-    last_heartbeat = -math.inf  # when, on this clock, a log was last told that a wait goes on
+    is_real = True  # whether a person could watch a wait
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -25,11 +23,17 @@ class Clock:
     def wall(self) -> float:
         return time.time()
 
-    def wait_until(self, deadline: float, *, tick: Tick = _silent, every: float = math.inf) -> None:
-        """Return once `monotonic()` has reached `deadline`; call `tick` first, and again `every` so many seconds."""
-        while (remaining := deadline - self.monotonic()) > 0:
-            tick(remaining)
-            time.sleep(min(remaining, every))  # on the main thread Ctrl-C ends it at once
+    def wait(
+        self, seconds: float, *, owner: object | None = None, tick: Tick | None = None, every: float = math.inf
+    ) -> None:
+        # The seconds are counted. A test that replaces `time.sleep` does not move the clock.
+        with interrupt.Wait(owner) as wait:
+            while seconds > 0:
+                if tick is not None:
+                    tick(seconds)
+                    wait.check()
+                wait.sleep(min(seconds, every))
+                seconds -= every
 
 
 current = Clock()
@@ -43,5 +47,28 @@ def wall() -> float:
     return current.wall()
 
 
-def wait_until(deadline: float, *, tick: Tick = _silent, every: float = math.inf) -> None:
-    current.wait_until(deadline, tick=tick, every=every)
+def wait(seconds: float, *, owner: object | None = None, tick: Tick | None = None, every: float = math.inf) -> None:
+    """
+    Wait for `seconds`.
+
+    Args:
+        seconds (`float`): How long. Zero and less do not wait.
+        owner (`object`, *optional*): Whose wait it is, for [`cancel_waits`].
+        tick (`Callable`, *optional*): Called with the seconds that remain, at the beginning and then `every` seconds.
+        every (`float`, *optional*): Seconds between two calls of `tick`.
+
+    Raises:
+        [`WaitCancelled`]: If [`cancel_waits`] was called for `owner`, or Ctrl-C ends the process and this is not the
+            main thread. In the main thread, Ctrl-C raises `KeyboardInterrupt`.
+    """
+    current.wait(seconds, owner=owner, tick=tick, every=every)
+
+
+def cancel_waits(owner: object) -> None:
+    """End all present waits of `owner` with [`WaitCancelled`]. It may wait again afterwards."""
+    interrupt.cancel(owner)
+
+
+def wait_until(deadline: float) -> None:
+    """Wait until `monotonic()` is about to reach `deadline`."""
+    wait(deadline - monotonic())

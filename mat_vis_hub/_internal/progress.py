@@ -1,4 +1,4 @@
-"""Shows that a wait goes on: a progress bar for people, a line every five minutes for logs."""
+"""Shows that a wait goes on: a progress bar in a terminal or a notebook, a heartbeat every five minutes elsewhere."""
 
 from __future__ import annotations
 
@@ -6,40 +6,50 @@ import contextlib
 import math
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
-from mat_vis_hub._internal import clock
-from mat_vis_hub._internal.sanitize import elapsed, one_line
+from mat_vis_hub._internal import clock, interrupt
+from mat_vis_hub._internal.sanitize import one_line
 
 _WORTH_SHOWING = 5.0  # seconds
-_HEARTBEAT = 300.0  # seconds; CI runners take a job for dead after ten silent minutes
+_HEARTBEAT = 300.0  # seconds; CI runners end a job after ten minutes without output
 _REFRESH = 1.0  # seconds
+_CELLS = 10  # the length of the bar, so that the time and a label fit 40 columns
 
-_bar_is_free = threading.Lock()  # however many threads wait, one bar shows it
+_bar_is_free = threading.Lock()  # one bar at a time, however many threads wait
+_heartbeat_lock = threading.Lock()
 
 
-def wait_until(deadline: float, *, what: str, reason: str, since: float) -> None:
+def wait(seconds: float, *, label: str, heartbeat: Callable[[float], object], owner: object | None = None) -> None:
     """
-    Wait for `deadline` on the package's monotonic clock, and show it.
+    Wait for `seconds`, and show it.
 
     Args:
-        deadline (`float`): When to return.
-        what (`str`): What waits, for the log, as `key=value` words.
-        reason (`str`): Why, in a few words, for a person.
-        since (`float`): When the call that waits began, on the same clock.
+        seconds (`float`): How long.
+        label (`str`): What the progress bar says beside the time that is left.
+        heartbeat (`Callable`):
+            Called with the seconds that remain every five minutes, but not at the beginning, where there is no progress
+            bar. If several threads wait, it is called for one of them.
+        owner (`object`, *optional*): Whose wait it is, for `clock.cancel_waits`.
+
+    Raises:
+        [`WaitCancelled`]: If the wait was called off.
     """
-    seconds = deadline - clock.monotonic()
-    if seconds < _WORTH_SHOWING:
-        clock.wait_until(deadline)
-    elif not someone_watches():
-        clock.wait_until(deadline, tick=_heartbeat(deadline, what, since), every=_HEARTBEAT)
+    if seconds < _WORTH_SHOWING or not clock.current.is_real:
+        clock.wait(seconds, owner=owner)
+    elif interrupt.is_sleep_replaced() or not someone_watches():
+        clock.wait(seconds, owner=owner, tick=_Heartbeat(seconds, heartbeat), every=_HEARTBEAT)
     elif _bar_is_free.acquire(blocking=False):
-        with _progress_bar(seconds, reason) as tick:
-            clock.wait_until(deadline, tick=tick, every=_REFRESH)
+        try:
+            with _progress_bar(seconds, one_line(label)) as tick:
+                clock.wait(seconds, owner=owner, tick=tick, every=_REFRESH)
+        finally:
+            _bar_is_free.release()
     else:
-        clock.wait_until(deadline)
+        clock.wait(seconds, owner=owner)
 
 
 def someone_watches() -> bool:
@@ -53,40 +63,89 @@ def someone_watches() -> bool:
     return False
 
 
+class _Heartbeat:
+    """The ticks of one wait. Of all threads that wait, one calls its heartbeat."""
+
+    _last = (0, -math.inf)  # the thread whose heartbeat was called, and when
+
+    def __init__(self, seconds: float, call: Callable[[float], object]) -> None:
+        self._seconds = seconds
+        self._call = call
+        self._began = clock.monotonic()
+
+    def __call__(self, remaining: float) -> None:
+        if remaining == self._seconds:
+            return  # at the beginning an event has just announced the wait
+        now = self._began + self._seconds - remaining  # counted: the clock may stand still in a test
+        with _heartbeat_lock:
+            thread, then = _Heartbeat._last
+            if thread != threading.get_ident() and now - then < _HEARTBEAT / 2:
+                return
+            _Heartbeat._last = (threading.get_ident(), now)
+        self._call(remaining)
+
+
+def _countdown(seconds: float) -> str:
+    """`44:29`, or `1:02:03`."""
+    minutes, rest = divmod(max(0, math.ceil(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 @contextmanager
-def _progress_bar(seconds: float, reason: str) -> Iterator[clock.Tick]:
+def _progress_bar(seconds: float, label: str) -> Iterator[clock.Tick]:
+    """A bar that empties, with the time that is left before it. Failing to show it does not end the wait."""
+    from huggingface_hub.utils import is_notebook
+
+    with contextlib.ExitStack() as stack:
+        show: clock.Tick = lambda remaining: None  # noqa: E731  # replaced at once, unless the bar cannot be made
+        with contextlib.suppress(Exception):
+            show = stack.enter_context((_in_notebook if is_notebook() else _in_terminal)(seconds, label))
+
+        def tick(remaining: float) -> None:
+            with contextlib.suppress(Exception):
+                show(remaining)
+
+        yield tick
+
+
+@contextmanager
+def _in_terminal(seconds: float, label: str) -> Iterator[clock.Tick]:
     from huggingface_hub import utils
 
     progress_bar: Any = utils.tqdm  # huggingface_hub's own: it honours HF_HUB_DISABLE_PROGRESS_BARS
+    literal = label.replace("{", "{{").replace("}", "}}")
     bar = progress_bar(
-        total=math.ceil(seconds),
-        desc=one_line(reason),
-        bar_format="{desc}: {bar} {n_fmt}/{total_fmt} s",
+        total=seconds,
+        initial=seconds,
+        desc=_countdown(seconds),
+        bar_format=f"{{desc}} {{bar:{_CELLS}}} {literal}",
         leave=False,
     )
 
     def tick(remaining: float) -> None:
-        bar.n = min(bar.total, math.floor(seconds - remaining))
-        bar.refresh()
+        bar.n = remaining
+        bar.set_description_str(_countdown(remaining))
 
     try:
         yield tick
     finally:
-        _bar_is_free.release()
-        bar.close()
+        with contextlib.suppress(Exception):
+            bar.close()
 
 
-def _heartbeat(deadline: float, what: str, since: float) -> clock.Tick:
-    first = True
+@contextmanager
+def _in_notebook(seconds: float, label: str) -> Iterator[clock.Tick]:
+    # Not tqdm's widget: its last state stays in a notebook that is saved.
+    handle = import_module("IPython.display").display({"text/plain": ""}, raw=True, display_id=True)
 
     def tick(remaining: float) -> None:
-        nonlocal first
-        now = deadline - remaining
-        if not first and now - clock.current.last_heartbeat >= _HEARTBEAT / 2:
-            clock.current.last_heartbeat = now  # however many threads wait, one line says it
-            with contextlib.suppress(Exception):  # no log is worth a commit
-                sys.stderr.write(f"bake_waiting {what} wait_s={remaining:.1f} elapsed={elapsed(now - since)}\n")
-                sys.stderr.flush()
-        first = False  # at the beginning the event itself has just been told
+        full = math.ceil(_CELLS * remaining / seconds)
+        text = f"{_countdown(remaining)} {'█' * full}{'░' * (_CELLS - full)} {label}"
+        handle.update({"text/plain": text}, raw=True)
 
-    return tick
+    try:
+        yield tick
+    finally:
+        with contextlib.suppress(Exception):
+            handle.update({"text/plain": ""}, raw=True)

@@ -112,7 +112,7 @@ class Recovery:
                     raise  # waited out like every refusal, and then we look again
                 if attempt >= self._policy.max_retries or status_of(failure) in (401, 403, 404):
                     raise error from failure
-            clock.wait_until(clock.monotonic() + min(2.0**attempt, 30.0))
+            clock.wait(min(2.0**attempt, 30.0))
             attempt += 1
 
     def _in_history(self, revision: str) -> tuple[CommitInfo | None, str | None]:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, constants
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
 
-from mat_vis_hub._internal import clock, progress
+from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.sanitize import elapsed, without_secrets
 from mat_vis_hub.events import ConflictEvent
 from mat_vis_hub.hooks import Hook, print_line
@@ -126,12 +126,7 @@ def transact(
                 **names, retry=conflicts, max_retries=max_conflicts, wait_s=wait, elapsed_s=now - began, error=conflict
             )
         )
-        progress.wait_until(
-            now + wait,
-            what=f"source={names['source']} repo={names['repo_id']} reason=412",
-            reason=f"{names['repo_id']}: another commit came first (412), next try in",
-            since=began,
-        )
+        clock.wait(wait)
 
 
 @contextmanager

@@ -1,48 +1,128 @@
-"""Real waits end when they should, tick while they last, and end at once on Ctrl-C."""
+"""A wait is counted, ticks while it lasts, is one `time.sleep` where a test patches it, and can be called off."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import threading
 import time
 
 import pytest
 
+from mat_vis_hub import WaitCancelled
 from mat_vis_hub._internal import clock
 
 
+@pytest.fixture
+def slept(monkeypatch) -> list[float]:
+    """The calls of a patched `time.sleep`."""
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    return slept
+
+
 def test_reads_the_real_clocks():
-    assert clock.monotonic() == pytest.approx(time.monotonic(), abs=1)
-    assert clock.wall() == pytest.approx(time.time(), abs=1)
+    assert clock.monotonic() == pytest.approx(time.monotonic(), abs=60)
+    assert clock.wall() == pytest.approx(time.time(), abs=60)
+
+
+class TestPatchedSleep:
+    def test_a_wait_is_one_call_with_its_seconds(self, slept):
+        clock.wait(3)
+        assert slept == [3]
+
+    def test_a_wait_with_ticks_is_one_call_per_piece(self, slept):
+        ticks = []
+        clock.wait(700, tick=ticks.append, every=300)
+        assert slept == [300, 300, 100]
+        assert ticks == [700, 400, 100]
+
+    def test_no_seconds_are_no_call(self, slept):
+        clock.wait(0)
+        clock.wait(-5)
+        assert slept == []
+
+    def test_a_function_of_any_kind_counts_as_patched(self, monkeypatch):
+        calls = []
+        monkeypatch.setattr("time.sleep", lambda seconds: calls.append(seconds))
+        clock.wait(3)
+        assert calls == [3]
+
+    def test_a_wait_outside_the_main_thread_is_one_call_as_well(self, slept):
+        thread = threading.Thread(target=clock.wait, args=(3600,))
+        thread.start()
+        thread.join()
+        assert slept == [3600]
+
+    def test_a_clock_that_stands_still_does_not_prolong_the_wait(self, slept, monkeypatch):
+        monkeypatch.setattr("time.monotonic", lambda: 0.0)
+        clock.wait(3)
+        assert slept == [3]
 
 
 def test_waits_no_shorter_than_asked_and_ticks_with_what_remains():
     ticks = []
-    deadline = clock.monotonic() + 0.05
-    clock.wait_until(deadline, tick=ticks.append, every=0.01)
-    assert clock.monotonic() >= deadline
-    assert ticks == sorted(ticks, reverse=True)
-    assert 2 <= len(ticks) <= 6
+    began = time.monotonic()
+    clock.wait(0.05, tick=ticks.append, every=0.02)
+    assert time.monotonic() - began >= 0.049
+    assert ticks == pytest.approx([0.05, 0.03, 0.01])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sends itself SIGINT")
-def test_ctrl_c_ends_a_wait_at_once():
-    script = (
-        "import signal\n"
-        "from mat_vis_hub._internal import clock\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background begins with it ignored
-        "try:\n"
-        "    print('waiting', flush=True)\n"
-        "    clock.wait_until(clock.monotonic() + 3600)\n"
-        "except KeyboardInterrupt: print('ended')\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "waiting\n"
-            process.send_signal(signal.SIGINT)
-            out, _ = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert out == "ended\n"
+class TestCancelWaits:
+    def wait_in_a_thread(self, owner: object, outcomes: list[str]) -> threading.Thread:
+        waits = threading.Event()
+
+        def run() -> None:
+            try:
+                clock.wait(3600, owner=owner, tick=lambda remaining: waits.set())
+                outcomes.append("ended")
+            except WaitCancelled:
+                outcomes.append("cancelled")
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        assert waits.wait(60)
+        return thread
+
+    def test_all_waits_of_the_owner_end_in_all_threads(self):
+        owner, outcomes = object(), []
+        threads = [self.wait_in_a_thread(owner, outcomes) for _ in range(4)]
+        clock.cancel_waits(owner)
+        for thread in threads:
+            thread.join(60)
+        assert outcomes == ["cancelled"] * 4
+
+    def test_the_waits_of_others_go_on(self):
+        mine, other, outcomes = object(), object(), []
+        thread = self.wait_in_a_thread(other, outcomes)
+        clock.cancel_waits(mine)
+        assert thread.is_alive()
+        assert outcomes == []
+        clock.cancel_waits(other)
+        thread.join(60)
+        assert outcomes == ["cancelled"]
+
+    def test_the_owner_may_wait_again(self, slept):
+        owner = object()
+        clock.cancel_waits(owner)
+        clock.wait(3, owner=owner)
+        assert slept == [3]
+
+    def test_a_wait_of_the_main_thread_ends_as_well(self):
+        owner = object()
+
+        def cancel_soon(remaining: float) -> None:
+            threading.Thread(target=clock.cancel_waits, args=(owner,)).start()
+
+        with pytest.raises(WaitCancelled):
+            clock.wait(3600, owner=owner, tick=cancel_soon)
+
+    def test_a_patched_wait_ends_with_the_call_that_it_is_in(self, monkeypatch):
+        owner, slept = object(), []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            clock.cancel_waits(owner)
+
+        monkeypatch.setattr("time.sleep", sleep)
+        with pytest.raises(WaitCancelled):
+            clock.wait(700, owner=owner, every=300)
+        assert slept == [300]

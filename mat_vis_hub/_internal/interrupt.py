@@ -1,0 +1,180 @@
+"""Waits that can be called off: by their owner from any thread, and by Ctrl-C outside the main thread.
+
+Python raises `KeyboardInterrupt` in the main thread only. A worker thread that waits for an hour would keep the process
+alive for that hour, because `with ThreadPoolExecutor()`, `asyncio.run` and the end of the interpreter all join it. So
+while worker threads wait, one daemon thread checks whether Ctrl-C has ended the main thread's work and the main thread
+is now joining threads. If so, it calls off the waits of the worker threads. No signal handler is installed.
+
+A main thread that simply ends is no interruption: the waits of its background threads go on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from types import FrameType, TracebackType
+
+from mat_vis_hub.errors import WaitCancelled
+
+_CHECK_INTERVAL = 0.2  # seconds between two looks at the main thread
+_MAIN_THREAD_PIECE = 1.0  # seconds; Windows delivers Ctrl-C only between two waits for a lock
+_WORKER_PIECE = 86_400.0  # seconds; a lock takes no timeout of more than 49 days on Windows
+
+
+class Wait:
+    """
+    The wait of one thread. A context manager, inside which [`Wait.sleep`] may be called any number of times.
+
+    Args:
+        owner (`object`, *optional*): Whose wait it is, for [`cancel`].
+    """
+
+    def __init__(self, owner: object | None) -> None:
+        self.owner = owner
+        self.in_main_thread = threading.current_thread() is threading.main_thread()
+        self._called_off = threading.Event()
+
+    def __enter__(self) -> Wait:
+        _registry.add(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _registry.remove(self)
+
+    def sleep(self, seconds: float) -> None:
+        """
+        Sleep for `seconds`. Where `time.sleep` has been replaced, call it once instead.
+
+        Raises:
+            [`WaitCancelled`]: If the wait was called off.
+        """
+        if is_sleep_replaced():
+            time.sleep(seconds)
+        else:
+            if not self.in_main_thread:
+                _registry.watch_main_thread()
+            longest = _MAIN_THREAD_PIECE if self.in_main_thread else _WORKER_PIECE
+            while seconds > 0 and not self._called_off.wait(min(seconds, longest)):
+                seconds -= longest
+        self.check()
+
+    def call_off(self) -> None:
+        self._called_off.set()
+
+    def check(self) -> None:
+        """Raise `WaitCancelled` if the wait was called off."""
+        if self._called_off.is_set():
+            raise WaitCancelled("The wait was called off before its end.")
+
+
+def cancel(owner: object) -> None:
+    """Call off all present waits of `owner`. Its later waits are not affected."""
+    for wait in _registry.waits():
+        if wait.owner is owner:
+            wait.call_off()
+
+
+def is_sleep_replaced() -> bool:
+    """Whether `time.sleep` is no longer Python's own, as in a test that patches it, or under gevent."""
+    # Its type alone does not tell: `slept.append` is a builtin, too.
+    return getattr(time.sleep, "__self__", None) is not time
+
+
+class _Registry:
+    """The waits of this process, and the thread that watches the main thread for them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waits: set[Wait] = set()
+        self._is_watching = False
+
+    def add(self, wait: Wait) -> None:
+        with self._lock:
+            self._waits.add(wait)
+
+    def remove(self, wait: Wait) -> None:
+        with self._lock:
+            self._waits.discard(wait)
+
+    def waits(self) -> list[Wait]:
+        with self._lock:
+            return list(self._waits)
+
+    def watch_main_thread(self) -> None:
+        """Call off the waits of worker threads if the main thread has been interrupted, now or later."""
+        if _main_thread_was_interrupted():
+            self._call_off_workers()
+            return
+        with self._lock:
+            if self._is_watching:
+                return
+            watcher = threading.Thread(target=self._watch, name="mat_vis_hub-interrupt", daemon=True)
+            try:
+                watcher.start()
+            except RuntimeError:  # no more threads, or the interpreter is ending: wait without
+                return
+            self._is_watching = True
+
+    def _watch(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(_CHECK_INTERVAL)
+            with self._lock:
+                if all(wait.in_main_thread for wait in self._waits):
+                    self._is_watching = False
+                    return
+            if _main_thread_was_interrupted():
+                self._call_off_workers()
+
+    def _call_off_workers(self) -> None:
+        for wait in self.waits():
+            if not wait.in_main_thread:
+                wait.call_off()
+
+
+_registry = _Registry()
+
+
+def _start_clean() -> None:
+    global _registry
+    _registry = _Registry()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_clean)  # the parent's other threads do not exist in the child
+
+
+# Where a main thread is while it joins threads. `asyncio.run` joins those of `asyncio.to_thread` from another thread.
+_JOINS = {("threading", "join"), ("asyncio.runners", "close" if sys.version_info >= (3, 11) else "run")}
+
+
+def _main_thread_was_interrupted() -> bool:
+    """Whether the main thread joins other threads because of a Ctrl-C."""
+    main = threading.main_thread().ident
+    frame: FrameType | None = sys._current_frames().get(main or 0)
+    joins = False
+    while frame is not None:
+        place = frame.f_globals.get("__name__"), frame.f_code.co_name
+        if place == ("threading", "_shutdown"):  # the interpreter ends, and has reported the error that ended it
+            return _is_ctrl_c(getattr(sys, "last_value", None))
+        joins = joins or place in _JOINS
+        frame = frame.f_back
+    if not joins or not hasattr(sys, "_current_exceptions"):  # PyPy has no such function
+        return False
+    handled = sys._current_exceptions().get(main or 0)
+    return _is_ctrl_c(handled[1] if isinstance(handled, tuple) else handled)  # a tuple before Python 3.12
+
+
+def _is_ctrl_c(error: BaseException | None) -> bool:
+    """Whether `error` is a `KeyboardInterrupt`, or was raised while one was handled."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
