@@ -120,6 +120,7 @@ def _in_terminal(seconds: float, label: str) -> Iterator[clock.Tick]:
         initial=seconds,
         desc=_countdown(seconds),
         bar_format=f"{{desc}} {{bar:{_CELLS}}} {literal}",
+        dynamic_ncols=True,
         leave=False,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import threading
 from contextlib import redirect_stderr
@@ -24,11 +25,13 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return 2
+
 
 @pytest.fixture
 def terminal(monkeypatch) -> Terminal:
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setenv("LINES", "25")  # tqdm reads both or none
+    monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((40, 25)))
     return Terminal()
 
 
