@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mat_vis_hub.budget import BudgetStatus, CommitBudget
     from mat_vis_hub.commits.batch import CommitBatch
     from mat_vis_hub.commits.transaction import Snapshot, transact
-    from mat_vis_hub.errors import WaitCancelled
+    from mat_vis_hub.errors import GaveUp, WaitCancelled, gave_up
     from mat_vis_hub.events import (
         ConflictEvent,
         Event,
@@ -31,6 +31,7 @@ __all__ = [
     "CommitBudget",
     "ConflictEvent",
     "Event",
+    "GaveUp",
     "GaveUpEvent",
     "PaceEvent",
     "RecoveredEvent",
@@ -41,6 +42,7 @@ __all__ = [
     "ThrottledHfApi",
     "WaitCancelled",
     "WaitingEvent",
+    "gave_up",
     "log_event",
     "parse_retry_after",
     "print_line",
@@ -60,6 +62,8 @@ _MODULES = {
     "RecoveredEvent": "events",
     "ThrottleEvent": "events",
     "WaitingEvent": "events",
+    "GaveUp": "errors",
+    "gave_up": "errors",
     "WaitCancelled": "errors",
     "log_event": "hooks",
     "print_line": "hooks",

@@ -1,45 +1,51 @@
-"""ThrottledHfApi: the constructor, and `create_commit`, through which nearly all roads to a commit lead."""
+"""ThrottledHfApi: the constructor, and the methods that differ from `HfApi`'s."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar, overload
 
-from huggingface_hub import HfApi
+from huggingface_hub import CommitInfo, HfApi
 
+from mat_vis_hub import throttle, transport
 from mat_vis_hub._hub.repository import Repository
-from mat_vis_hub._internal.sanitize import without_secrets
+from mat_vis_hub._hub.signatures import as_installed
+from mat_vis_hub._internal import clock, sanitize
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.budget.fail_open import FailOpenBudget
 from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget
 from mat_vis_hub.hooks import Hook, Hooks
 from mat_vis_hub.policy import RetryPolicy
-from mat_vis_hub.surface import surfacing
 from mat_vis_hub.throttle import Target, Throttle
 
-if TYPE_CHECKING:  # the rest loads with the method that needs it, so that the import costs next to nothing
-    from huggingface_hub import CommitInfo, CommitOperationAdd
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
+    from typing_extensions import Self
 
     from mat_vis_hub.commits.batch import CommitBatch
     from mat_vis_hub.commits.transaction import Snapshot
 
-R = TypeVar("R")
+    CommitOperation: TypeAlias = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
+else:  # these load with the first commit; until then `typing.get_type_hints` has to find something
+    CommitOperation = CommitOperationAdd = CommitBatch = Snapshot = Self = Any
 
-_BACKGROUND = threading.Lock()  # one for all objects: it is held for an instant, and objects have to pickle
+R = TypeVar("R")
 
 
 class ThrottledHfApi(HfApi):
     """
-    An [`HfApi`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api) whose commits wait out HTTP 429.
+    An [`HfApi`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api) that waits where the Hub refuses.
 
-    Swap the constructor; every method stays what it is. A refused commit is read for how long to wait, told to the
-    hooks, and tried again; all else passes through untouched. While a repository refuses, every writer of this process
-    waits for the same moment instead of being refused on its own.
+    Swap the constructor; every method stays what it is. A request that is refused with 429 is sent again when the
+    refusal is over, and each wait is reported to the hooks. Every other error passes through unchanged. While a
+    repository refuses commits, all writers of this process wait for the same moment.
 
     Args:
         endpoint, token, library_name, library_version, user_agent, headers (*optional*):
@@ -49,10 +55,9 @@ class ThrottledHfApi(HfApi):
         retry (`RetryPolicy`, *optional*):
             How long to wait, how often, and when to give up. Defaults to `RetryPolicy()`: five retries and two hours.
         budget (`str` or `CommitBudget`, *optional*):
-            Where the commits of all writers are counted, so that each goes when there is room: a URL such as
+            Where the commits of all writers are counted, so that each is sent when there is room: a URL such as
             `"memory://"`, `"sqlite:////var/lib/bake/budget.db"`, `"redis://cache:6379/0"`, `"postgresql://..."` or
-            `"hub://"`, see [`from_url`]. Defaults to the environment variable `MAT_VIS_HUB_BUDGET`, else to none:
-            then only refusals tell.
+            `"hub://"`, see [`from_url`]. Defaults to the environment variable `MAT_VIS_HUB_BUDGET`, else to none.
         hooks (`Iterable` of `Callable`, *optional*):
             Each is called with every [`Event`]. Defaults to [`print_line`] alone: one line on standard output.
 
@@ -97,25 +102,87 @@ class ThrottledHfApi(HfApi):
             raise TypeError(f"retry={retry!r}: retry must be a RetryPolicy, as in retry=RetryPolicy(max_retries=10).")
         self.source = _checked_source(source)
         self.retry = retry if retry is not None else RetryPolicy()
-        self._hooks = Hooks(hooks)
-        self._budget = self._guarded(budget if budget is not None else os.environ.get("MAT_VIS_HUB_BUDGET") or None)
-        self._background: _Background | None = None
+        self.hooks = Hooks(hooks)
+        self.budget = self._fail_open(budget if budget is not None else os.environ.get("MAT_VIS_HUB_BUDGET") or None)
+        self._background: PerProcess[ThreadPoolExecutor] = PerProcess(_background)
+        sanitize.register_secret(token)
 
-    def create_commit(  # type: ignore[override]  # one signature for three generations: the rest is HfApi's own
-        self, repo_id: str, operations: Iterable[Any], *, source: str | None = None, **kwargs: Any
+    # ---- commits ---------------------------------------------------------------------------------------
+
+    @overload
+    def create_commit(
+        self,
+        repo_id: str,
+        operations: Iterable[CommitOperation],
+        *,
+        commit_message: str,
+        commit_description: str | None = ...,
+        token: str | bool | None = ...,
+        repo_type: str | None = ...,
+        revision: str | None = ...,
+        create_pr: bool | None = ...,
+        num_threads: int = ...,
+        parent_commit: str | None = ...,
+        run_as_future: Literal[False] = ...,
+        source: str | None = ...,
+        _hot_reload: bool | None = ...,
+    ) -> CommitInfo: ...
+
+    @overload
+    def create_commit(
+        self,
+        repo_id: str,
+        operations: Iterable[CommitOperation],
+        *,
+        commit_message: str,
+        commit_description: str | None = ...,
+        token: str | bool | None = ...,
+        repo_type: str | None = ...,
+        revision: str | None = ...,
+        create_pr: bool | None = ...,
+        num_threads: int = ...,
+        parent_commit: str | None = ...,
+        run_as_future: Literal[True] = ...,
+        source: str | None = ...,
+        _hot_reload: bool | None = ...,
+    ) -> Future[CommitInfo]: ...
+
+    @as_installed(HfApi.create_commit)
+    def create_commit(
+        self,
+        repo_id: str,
+        operations: Iterable[CommitOperation],
+        *,
+        commit_message: str,
+        commit_description: str | None = None,
+        token: str | bool | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        create_pr: bool | None = None,
+        num_threads: int = 5,
+        parent_commit: str | None = None,
+        run_as_future: bool = False,
+        source: str | None = None,
+        _hot_reload: bool | None = None,
     ) -> CommitInfo | Future[CommitInfo]:
         """
-        Create a commit, and wait where the Hub refuses it with 429.
+        Create a commit, and wait where the Hub refuses it.
+
+        Files are uploaded and the commit is built first. What waits is the finished request, so what is committed is
+        what was there when this method was called.
 
         Args:
             repo_id (`str`):
                 The repository, for example `"you/textures"`.
             operations (`Iterable` of `CommitOperation`):
-                What to commit. Consumed once: a generator survives a retry, and so does a stream.
+                What to commit. It is iterated once, so a generator is fine.
+            commit_message (`str`):
+                The first line of the commit's message.
             source (`str`, *optional*):
                 Who is writing, for this commit alone. Defaults to the `source` of the constructor.
-            kwargs:
-                Every other argument of the installed
+            commit_description, token, repo_type, revision, create_pr, num_threads, parent_commit (*optional*),
+            run_as_future (`bool`, *optional*):
+                As in
                 [`HfApi.create_commit`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.create_commit).
 
         Returns:
@@ -123,9 +190,11 @@ class ThrottledHfApi(HfApi):
 
         Raises:
             [`HfHubHTTPError`](https://huggingface.co/docs/huggingface_hub/package_reference/utilities#huggingface_hub.errors.HfHubHTTPError):
-                The last 429, as huggingface_hub raised it, with a note (Python 3.11+) saying how often and how long
-                it was tried. A wait beyond `RetryPolicy.max_total_wait` raises at once.
-            Whatever else `HfApi.create_commit` raises: at once and unchanged.
+                The last 429, as huggingface_hub raised it, with a note (Python 3.11+) on how often and how long it
+                was tried, which [`gave_up`] reads. A wait beyond `RetryPolicy.max_total_wait` raises at once.
+            [`WaitCancelled`]:
+                If the wait was called off.
+            Every other exception of `HfApi.create_commit`: at once and unchanged.
 
         Example:
         ```python
@@ -140,40 +209,222 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
-        source = self.source if source is None else _checked_source(source)
-        if kwargs.pop("run_as_future", False):
-            create_commit: Callable[..., Any] = self.create_commit
-            return self.run_as_future(create_commit, repo_id, operations, source=source, **kwargs)
+        arguments: dict[str, Any] = {
+            "commit_message": commit_message,
+            "commit_description": commit_description,
+            "token": token,
+            "repo_type": repo_type,
+            "revision": revision,
+            "create_pr": create_pr,
+            "num_threads": num_threads,
+            "parent_commit": parent_commit,
+        }
+        if _hot_reload is not None:  # huggingface_hub's own, from 1.x on
+            arguments["_hot_reload"] = _hot_reload
+        api = self if source is None else self._with_source(source)
+        if run_as_future:
+            return self.run_as_future(api.create_commit, repo_id, operations, **arguments)
         operations = list(operations)
-        rewind = _rewinder(operations)
-        plain: Callable[..., CommitInfo] = super().create_commit
+        plain: Callable[..., CommitInfo] = super(ThrottledHfApi, api).create_commit
         send = partial(plain, repo_id=repo_id, operations=operations)
-        throttle = self._throttle(repo_id, kwargs, source)
+        call = api._throttle(repo_id, repo_type, revision, token)
+        attempt: Callable[[], CommitInfo] = partial(send, **arguments)
+        rewind = partial(_rewind, _positions(operations))
         if self.retry.recover:
             from mat_vis_hub.commits.recovery import Recovery
 
-            recovery = Recovery(self, repo_id, kwargs, self.retry, throttle.tell_recovered)
-            return throttle.run(lambda: recovery.commit(send, before_retry=rewind), before_retry=rewind)
-        return throttle.run(lambda: send(**kwargs), before_retry=rewind)
+            recovery = Recovery(api, repo_id, arguments, self.retry, call.emit_recovered)
+            attempt = partial(recovery.commit, send, before_retry=rewind)
+        if not transport.install():  # then no request passes through the wrapper, and a commit takes its turn here
+            return call.commit(attempt)
+        return call.run(attempt, rewind)
 
-    def preupload_lfs_files(self, repo_id: str, additions: Iterable[CommitOperationAdd], **kwargs: Any) -> None:
-        """As `HfApi.preupload_lfs_files`; a refusal (429) is waited out as that of a commit is."""
-        upload: Callable[..., None] = super().preupload_lfs_files
-        if surfacing():  # called by create_commit, which waits itself
-            return upload(repo_id=repo_id, additions=additions, **kwargs)
-        additions = list(additions)
-        return self._throttle(repo_id, kwargs, self.source, commits=False).run(
-            lambda: upload(repo_id=repo_id, additions=additions, **kwargs), before_retry=_rewinder(additions)
-        )
-
-    def upload_folder(self, **kwargs: Any) -> CommitInfo | Future[CommitInfo]:  # type: ignore[override]  # as above
+    @as_installed(HfApi.preupload_lfs_files)
+    def preupload_lfs_files(
+        self,
+        repo_id: str,
+        additions: Iterable[CommitOperationAdd],
+        *,
+        token: str | bool | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        create_pr: bool | None = None,
+        num_threads: int = 5,
+        free_memory: bool = True,
+        gitignore_content: str | None = None,
+    ) -> None:
         """
-        As `HfApi.upload_folder`, with every commit through `create_commit`, and in as few commits or fewer.
+        As
+        [`HfApi.preupload_lfs_files`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.preupload_lfs_files).
+        A refusal is waited out, also one of a part of a large file.
+        """
+        additions = list(additions)
+        upload: Callable[[], None] = partial(
+            super().preupload_lfs_files,
+            repo_id=repo_id,
+            additions=additions,
+            token=token,
+            repo_type=repo_type,
+            revision=revision,
+            create_pr=create_pr,
+            num_threads=num_threads,
+            free_memory=free_memory,
+            gitignore_content=gitignore_content,
+        )
+        if throttle.current() is not None:  # called by create_commit, which waits itself
+            return upload()
+        transport.install()
+        return self._throttle(repo_id, repo_type, revision, token).run(upload, partial(_rewind, _positions(additions)))
+
+    @overload
+    def upload_file(
+        self,
+        *,
+        path_or_fileobj: str | Path | bytes | BinaryIO,
+        path_in_repo: str,
+        repo_id: str,
+        token: str | bool | None = ...,
+        repo_type: str | None = ...,
+        revision: str | None = ...,
+        commit_message: str | None = ...,
+        commit_description: str | None = ...,
+        create_pr: bool | None = ...,
+        parent_commit: str | None = ...,
+        run_as_future: Literal[False] = ...,
+        source: str | None = ...,
+        _hot_reload: bool | None = ...,
+    ) -> CommitInfo: ...
+
+    @overload
+    def upload_file(
+        self,
+        *,
+        path_or_fileobj: str | Path | bytes | BinaryIO,
+        path_in_repo: str,
+        repo_id: str,
+        token: str | bool | None = ...,
+        repo_type: str | None = ...,
+        revision: str | None = ...,
+        commit_message: str | None = ...,
+        commit_description: str | None = ...,
+        create_pr: bool | None = ...,
+        parent_commit: str | None = ...,
+        run_as_future: Literal[True] = ...,
+        source: str | None = ...,
+        _hot_reload: bool | None = ...,
+    ) -> Future[CommitInfo]: ...
+
+    @as_installed(HfApi.upload_file)
+    def upload_file(
+        self,
+        *,
+        path_or_fileobj: str | Path | bytes | BinaryIO,
+        path_in_repo: str,
+        repo_id: str,
+        token: str | bool | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        create_pr: bool | None = None,
+        parent_commit: str | None = None,
+        run_as_future: bool = False,
+        source: str | None = None,
+        _hot_reload: bool | None = None,
+    ) -> CommitInfo | Future[CommitInfo]:
+        """
+        As
+        [`HfApi.upload_file`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.upload_file),
+        with `source` as in [`create_commit`].
+        """
+        extra: dict[str, Any] = {} if _hot_reload is None else {"_hot_reload": _hot_reload}
+        plain: Any = super(ThrottledHfApi, self._with_source(source)).upload_file
+        result: CommitInfo | Future[CommitInfo] = plain(
+            path_or_fileobj=path_or_fileobj,
+            path_in_repo=path_in_repo,
+            repo_id=repo_id,
+            token=token,
+            repo_type=repo_type,
+            revision=revision,
+            commit_message=commit_message,
+            commit_description=commit_description,
+            create_pr=create_pr,
+            parent_commit=parent_commit,
+            run_as_future=run_as_future,
+            **extra,
+        )
+        return result
+
+    @overload
+    def upload_folder(
+        self,
+        *,
+        repo_id: str,
+        folder_path: str | Path,
+        path_in_repo: str | None = ...,
+        commit_message: str | None = ...,
+        commit_description: str | None = ...,
+        token: str | bool | None = ...,
+        repo_type: str | None = ...,
+        revision: str | None = ...,
+        create_pr: bool | None = ...,
+        parent_commit: str | None = ...,
+        allow_patterns: list[str] | str | None = ...,
+        ignore_patterns: list[str] | str | None = ...,
+        delete_patterns: list[str] | str | None = ...,
+        run_as_future: Literal[False] = ...,
+        source: str | None = ...,
+    ) -> CommitInfo: ...
+
+    @overload
+    def upload_folder(
+        self,
+        *,
+        repo_id: str,
+        folder_path: str | Path,
+        path_in_repo: str | None = ...,
+        commit_message: str | None = ...,
+        commit_description: str | None = ...,
+        token: str | bool | None = ...,
+        repo_type: str | None = ...,
+        revision: str | None = ...,
+        create_pr: bool | None = ...,
+        parent_commit: str | None = ...,
+        allow_patterns: list[str] | str | None = ...,
+        ignore_patterns: list[str] | str | None = ...,
+        delete_patterns: list[str] | str | None = ...,
+        run_as_future: Literal[True] = ...,
+        source: str | None = ...,
+    ) -> Future[CommitInfo]: ...
+
+    @as_installed(HfApi.upload_folder)
+    def upload_folder(
+        self,
+        *,
+        repo_id: str,
+        folder_path: str | Path,
+        path_in_repo: str | None = None,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        token: str | bool | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        create_pr: bool | None = None,
+        parent_commit: str | None = None,
+        allow_patterns: list[str] | str | None = None,
+        ignore_patterns: list[str] | str | None = None,
+        delete_patterns: list[str] | str | None = None,
+        run_as_future: bool = False,
+        source: str | None = None,
+    ) -> CommitInfo | Future[CommitInfo]:
+        """
+        As
+        [`HfApi.upload_folder`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.upload_folder),
+        with every commit through [`create_commit`], and in as few commits or fewer.
 
         Args:
-            kwargs:
-                The arguments of the installed
-                [`HfApi.upload_folder`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.upload_folder).
+            source (`str`, *optional*):
+                Who is writing. Defaults to the `source` of the constructor.
 
         Returns:
             `CommitInfo` of the last commit, or a `Future` of it with `run_as_future=True`. Call it again to resume:
@@ -188,14 +439,128 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
+        arguments: dict[str, Any] = {
+            "repo_id": repo_id,
+            "folder_path": folder_path,
+            "path_in_repo": path_in_repo,
+            "commit_message": commit_message,
+            "commit_description": commit_description,
+            "token": token,
+            "repo_type": repo_type,
+            "revision": revision,
+            "create_pr": create_pr,
+            "parent_commit": parent_commit,
+            "allow_patterns": allow_patterns,
+            "ignore_patterns": ignore_patterns,
+            "delete_patterns": delete_patterns,
+        }
         from mat_vis_hub.commits import folder
 
+        api = self._with_source(source)
         if not folder.bypasses_create_commit():
-            plain: Callable[..., CommitInfo | Future[CommitInfo]] = super().upload_folder
-            return plain(**kwargs)
-        if kwargs.pop("run_as_future", False):
-            return self.run_as_future(folder.upload_folder, self, **kwargs)
-        return folder.upload_folder(self, **kwargs)
+            plain: Callable[..., CommitInfo | Future[CommitInfo]] = super(ThrottledHfApi, api).upload_folder
+            return plain(run_as_future=run_as_future, **arguments)
+        if run_as_future:
+            return self.run_as_future(folder.upload_folder, api, **arguments)
+        return folder.upload_folder(api, **arguments)
+
+    @as_installed(HfApi.delete_file)
+    def delete_file(
+        self,
+        path_in_repo: str,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        create_pr: bool | None = None,
+        parent_commit: str | None = None,
+        source: str | None = None,
+    ) -> CommitInfo:
+        """
+        As
+        [`HfApi.delete_file`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.delete_file),
+        with `source` as in [`create_commit`].
+        """
+        return super(ThrottledHfApi, self._with_source(source)).delete_file(
+            path_in_repo,
+            repo_id,
+            token=token,
+            repo_type=repo_type,
+            revision=revision,
+            commit_message=commit_message,
+            commit_description=commit_description,
+            create_pr=create_pr,
+            parent_commit=parent_commit,
+        )
+
+    @as_installed(HfApi.delete_files)
+    def delete_files(
+        self,
+        repo_id: str,
+        delete_patterns: list[str],
+        *,
+        token: str | bool | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        create_pr: bool | None = None,
+        parent_commit: str | None = None,
+        source: str | None = None,
+    ) -> CommitInfo:
+        """
+        As
+        [`HfApi.delete_files`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.delete_files),
+        with `source` as in [`create_commit`].
+        """
+        return super(ThrottledHfApi, self._with_source(source)).delete_files(
+            repo_id,
+            delete_patterns,
+            token=token,
+            repo_type=repo_type,
+            revision=revision,
+            commit_message=commit_message,
+            commit_description=commit_description,
+            create_pr=create_pr,
+            parent_commit=parent_commit,
+        )
+
+    @as_installed(HfApi.delete_folder)
+    def delete_folder(
+        self,
+        path_in_repo: str,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        create_pr: bool | None = None,
+        parent_commit: str | None = None,
+        source: str | None = None,
+    ) -> CommitInfo:
+        """
+        As
+        [`HfApi.delete_folder`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.delete_folder),
+        with `source` as in [`create_commit`].
+        """
+        return super(ThrottledHfApi, self._with_source(source)).delete_folder(
+            path_in_repo,
+            repo_id,
+            token=token,
+            repo_type=repo_type,
+            revision=revision,
+            commit_message=commit_message,
+            commit_description=commit_description,
+            create_pr=create_pr,
+            parent_commit=parent_commit,
+        )
+
+    # ---- batches and transactions ----
 
     def transact(
         self,
@@ -259,10 +624,7 @@ class ThrottledHfApi(HfApi):
         """
         from mat_vis_hub.commits import transaction
 
-        api = self
-        if source is not None:  # so that its commits are attributed as well
-            api = copy(self)
-            api.source = _checked_source(source)
+        api = self._with_source(source)
         return transaction.transact(
             api,
             repo_id,
@@ -274,25 +636,41 @@ class ThrottledHfApi(HfApi):
             token=token,
             max_conflicts=max_conflicts,
             source=api.source,
-            tell=self._hooks.emit,
+            tell=self.hooks.emit,
             **kwargs,
         )
 
-    def batch(self, repo_id: str, *, commit_message: str, **kwargs: Any) -> CommitBatch:
+    def batch(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str,
+        commit_description: str | None = None,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        source: str | None = None,
+        max_files: int = 1000,
+        max_bytes: int = 100_000_000,
+        max_age: float = 300.0,
+        limit: int = 128,
+        window: float = 3600.0,
+    ) -> CommitBatch:
         """
         Gather many files into few commits.
 
         Args:
             repo_id (`str`):
                 The repository, for example `"you/textures"`.
-            commit_message (`str`):
+            commit_message (`str`), commit_description (`str`, *optional*):
                 Of every commit.
-            kwargs:
-                Further arguments of [`CommitBatch`]: `repo_type`, `revision`, `max_files`, `max_bytes`, `max_age`,
-                `source`, ...
+            repo_type, revision, token, max_files, max_bytes, max_age, limit, window (*optional*):
+                As in [`CommitBatch`].
+            source (`str`, *optional*):
+                Who is writing. Defaults to the `source` of the constructor.
 
         Returns:
-            [`CommitBatch`], a context manager: `add(path, file_or_bytes)`, `delete(path)`; on leaving, it commits the
+            [`CommitBatch`], a context manager: `add(path, file_or_bytes)`, `delete(path)`. On leaving, it commits the
             rest.
 
         Example:
@@ -306,7 +684,22 @@ class ThrottledHfApi(HfApi):
         """
         from mat_vis_hub.commits.batch import CommitBatch
 
-        return CommitBatch(self, repo_id, commit_message=commit_message, **{"source": self.source, **kwargs})
+        return CommitBatch(
+            self._with_source(source),
+            repo_id,
+            commit_message=commit_message,
+            commit_description=commit_description,
+            repo_type=repo_type,
+            revision=revision,
+            token=token,
+            max_files=max_files,
+            max_bytes=max_bytes,
+            max_age=max_age,
+            limit=limit,
+            window=window,
+        )
+
+    # ---- budget ----------------------------------------------------------------------------------------
 
     def budget_status(self, repo_id: str, *, repo_type: str | None = None) -> BudgetStatus:
         """
@@ -337,37 +730,21 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
-        if self._budget is None:
+        if self.budget is None:
             raise ValueError('This ThrottledHfApi has no budget: make it with budget="memory://" or another URL.')
-        return self._budget.status(Repository(self.endpoint, repo_type or "model", repo_id))
+        return self.budget.status(Repository.of(self.endpoint, repo_type, repo_id))
 
-    def _guarded(self, budget: str | CommitBudget | None) -> FailOpenBudget | None:
-        if isinstance(budget, str):
-            from mat_vis_hub.budget.url import from_url
-
-            budget = from_url(budget, read=partial(_reader, self.token, self.headers))
-        return FailOpenBudget(budget) if budget is not None else None
-
-    def _throttle(self, repo_id: str, kwargs: Mapping[str, Any], source: str, *, commits: bool = True) -> Throttle:
-        """The loop for one call with these arguments. What may be said of it aloud holds no token."""
-        secrets = (self.token, kwargs.get("token"))
-        target = Target(
-            endpoint=self.endpoint,
-            repo_type=kwargs.get("repo_type") or "model",
-            repo_id=without_secrets(str(repo_id), secrets),
-            revision=without_secrets(str(kwargs.get("revision") or "main"), secrets),
-            source=without_secrets(source, secrets),
-        )
-        return Throttle(target, self.retry, self._hooks, budget=self._budget, commits=commits)
+    # ---- other libraries -------------------------------------------------------------------------------
 
     @contextmanager
     def everywhere(self) -> Iterator[None]:
         """
-        Throttle every `HfApi` of this process, also those that other libraries make for themselves.
+        Throttle every request of huggingface_hub in this process, whichever library makes it.
 
-        Within this context `HfFileSystem`, `ModelCard.push_to_hub`, `datasets`' and `transformers`' `push_to_hub` and
-        all that commits through an `HfApi` waits as this object does: its policy, its hooks, its `source`. Endpoint,
-        token and headers stay those of whoever calls. It holds for all threads.
+        Within this context, module-level functions such as `huggingface_hub.upload_file`, `HfFileSystem`, `datasets`'
+        and `transformers`' `push_to_hub` and every other `HfApi` wait as this object does: its policy, budget, hooks
+        and `source` apply. Endpoint, token and headers stay those of the caller. It holds for all threads. Contexts may
+        be nested and may overlap; the one that was entered last applies.
 
         Example:
         ```python
@@ -378,71 +755,92 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
-        plain = {name: getattr(HfApi, name) for name in ("create_commit", "preupload_lfs_files", "upload_folder")}
-        for name, method in plain.items():
-            setattr(HfApi, name, self._stand_in(name, method))
-        try:
+        with transport.everywhere(self):
             yield
-        finally:
-            for name, method in plain.items():
-                setattr(HfApi, name, method)
 
-    def _stand_in(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """What `HfApi`'s method of this name does meanwhile: the same for a throttled object, and ours for others."""
+    # ---- ending ----------------------------------------------------------------------------------------
 
-        @wraps(plain)
-        def method(api: HfApi, *args: Any, **kwargs: Any) -> Any:
-            if isinstance(api, ThrottledHfApi):
-                return plain(api, *args, **kwargs)
-            twin = copy(self)
-            for attribute in ("endpoint", "token", "library_name", "library_version", "user_agent", "headers"):
-                setattr(twin, attribute, getattr(api, attribute))
-            ours: Callable[..., Any] = getattr(twin, name)
-            if kwargs.pop("run_as_future", False):
-                return api.run_as_future(ours, *args, **kwargs)
-            return ours(*args, **kwargs)
+    def cancel_waits(self) -> None:
+        """
+        Call off every wait of this object, from any thread. What waits raises [`WaitCancelled`].
 
-        return method
+        The object can be used again afterwards.
+        """
+        clock.cancel_waits(self)
+
+    def close(self) -> None:
+        """Call off every wait of this object, and close its budget. Background jobs that have not begun are dropped."""
+        self.cancel_waits()
+        if (background := self._background.if_made) is not None:
+            background.shutdown(wait=False, cancel_futures=True)
+            self._background = PerProcess(_background)
+        if self.budget is not None:
+            self.budget.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- inside ----------------------------------------------------------------------------------------
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """The headers of every request of this object. One of them names the object, and is removed before sending."""
+        if throttle.current() is not None:  # the request is recognised by its thread
+            return self._headers
+        transport.install()
+        return {**(self._headers or {}), transport.MARK: transport.mark_of(self)}
+
+    @headers.setter
+    def headers(self, headers: dict[str, str] | None) -> None:
+        self._headers = headers
+
+    def _with_source(self, source: str | None) -> Self:
+        """This object, with another `source`."""
+        if source is None or source == self.source:
+            return self
+        twin = copy(self)
+        twin.source = _checked_source(source)
+        twin._background = self._background
+        return twin
+
+    def _throttle(
+        self, repo_id: str, repo_type: str | None, revision: str | None, token: str | bool | None
+    ) -> Throttle:
+        if token is not None:
+            sanitize.register_secret(token)
+        repository = Repository.of(self.endpoint, repo_type, str(repo_id))
+        return Throttle(self, Target(repository, str(revision or "main"), self.source))
+
+    def _fail_open(self, budget: str | CommitBudget | None) -> FailOpenBudget | None:
+        if isinstance(budget, str):
+            from mat_vis_hub.budget.url import from_url
+
+            budget = from_url(budget, read=partial(_reader, self.token, self._headers))
+        return FailOpenBudget(budget) if budget is not None else None
 
     def run_as_future(self, fn: Callable[..., R], *args: Any, **kwargs: Any) -> Future[R]:
         """As `HfApi.run_as_future`: in the background, one after another. Works in a forked process as well."""
-        with _BACKGROUND:
-            if self._background is None or self._background.pid != os.getpid():
-                self._background = _Background()
-            return self._background.submit(fn, *args, **kwargs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_background": None}  # threads stay where they are
+        return self._background.value.submit(fn, *args, **kwargs)
 
 
-def _forget() -> None:
-    """After a fork: whoever held the lock did not come along."""
-    global _BACKGROUND
-    _BACKGROUND = threading.Lock()
+def _background() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="mat_vis_hub")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
-
-
-class _Background(ThreadPoolExecutor):
-    """One background thread, and the process that it lives in: a fork does not take it along."""
-
-    def __init__(self) -> None:
-        super().__init__(max_workers=1, thread_name_prefix="mat_vis_hub")
-        self.pid = os.getpid()
-
-
-def _rewinder(operations: list[Any]) -> Callable[[], None]:
-    """A call that puts the operations' streams back to where they are now: a refused upload leaves them anywhere."""
+def _positions(operations: Iterable[Any]) -> list[tuple[Any, int]]:
+    """The streams of the operations, and where they are now: a refused upload leaves them anywhere."""
     streams: list[Any] = [getattr(operation, "path_or_fileobj", None) for operation in operations]
-    positions = [(stream, stream.tell()) for stream in streams if hasattr(stream, "seek")]
+    return [(stream, stream.tell()) for stream in streams if hasattr(stream, "seek")]
 
-    def rewind() -> None:
-        for stream, position in positions:
-            stream.seek(position)
 
-    return rewind
+def _rewind(positions: list[tuple[Any, int]]) -> None:
+    for stream, position in positions:
+        stream.seek(position)
 
 
 def _reader(token: str | bool | None, headers: dict[str, str] | None, repository: Repository) -> HfApi:

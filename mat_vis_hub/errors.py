@@ -1,12 +1,85 @@
-"""What callers can catch."""
+"""What callers can catch, and what they can ask of an exception."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from mat_vis_hub._hub.repository import Repository
+
 
 class WaitCancelled(Exception):
-    """
-    A wait was called off before its end.
+    """A wait was called off before its end: by [`ThrottledHfApi.cancel_waits`], or because the program is ending."""
 
-    It is raised in the thread that waits, when the object that it waits for is closed, or when Ctrl-C ends the process
-    while a worker thread waits. The request that would have followed was not sent.
+
+@dataclass(frozen=True)
+class GaveUp:
     """
+    What was tried before a refusal was raised. [`gave_up`] reads it from the exception.
+
+    Args:
+        calls (`int`): How often the request was sent.
+        elapsed_s (`float`): Seconds since the call began.
+        waited_s (`float`): Seconds of them spent waiting.
+        retry_in_s (`float`): Seconds from then until another try could succeed, as far as the refusal told.
+        reason (`str`): Why it was not tried again.
+    """
+
+    calls: int
+    elapsed_s: float
+    waited_s: float
+    retry_in_s: float
+    reason: str
+
+
+def gave_up(error: BaseException | None) -> GaveUp | None:
+    """
+    What was tried before `error` was raised.
+
+    Args:
+        error (`BaseException`, *optional*): Any exception. Its chain of `__cause__` is searched as well.
+
+    Returns:
+        [`GaveUp`], or `None` if `error` is not a refusal that was retried.
+
+    Example:
+    ```python
+    >>> from mat_vis_hub import gave_up
+    >>> gave_up(OSError("disk full")) is None
+    True
+
+    ```
+    """
+    record = _record(error)
+    return None if record is None else record[0]
+
+
+_Record = tuple[GaveUp, "Repository | None", float]
+_RECORD = "_mat_vis_hub_gave_up"
+
+
+def record_giving_up(error: BaseException, record: GaveUp, repository: Repository | None, until: float) -> None:
+    """Remember on `error` what was tried, and until when (on the package's clock) another try is pointless."""
+    setattr(error, _RECORD, (record, repository, until))
+
+
+def is_pointless(error: BaseException | None, repository: Repository, now: float) -> bool:
+    """Whether `error`, or what it was raised from or during, gave up on this repository until after `now`."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        record = getattr(error, _RECORD, None)
+        if record is not None and record[1] == repository and now < record[2]:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _record(error: BaseException | None) -> _Record | None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        record: _Record | None = getattr(error, _RECORD, None)
+        if record is not None:
+            return record
+        error = error.__cause__
+    return None

@@ -1,131 +1,140 @@
-"""One gate per process and repository, so that a closed window costs about one refusal and not one per writer.
+"""One repository's circuit breaker: closed while the Hub refuses, and one commit at a time.
 
-A writer that is refused closes the gate for all of them until the moment the server named. Then they go one by one
-until one succeeds, and twice as many with each success. They also go one by one where the quota must be about spent: a
-refusal then meets one writer, and not all that are under way. Until a refusal names the quota, that is at every
-multiple of the usual one.
+A refusal closes the gate for all writers of this process until the moment that the server named. Then they go one by
+one, first come, first served, so a spent window costs one refusal and not one per writer. The Hub carries out one
+commit per repository at a time, so this order costs nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from bisect import insort
+from collections.abc import Callable
+from weakref import WeakValueDictionary
 
+from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
+from mat_vis_hub._internal.per_process import PerProcess
 
-_USUAL_LIMIT, _USUAL_WINDOW = 128, 3600.0  # commits, seconds
-_PATIENCE_FOR_OTHERS = 60.0  # real seconds; a writer that hangs holds the others up no longer than this
+LONGEST_COMMIT = 75.0  # real seconds; the Hub cuts a commit off after 60, so one that takes longer is not waited for
+_MOST_CLOSED = 1000
+_numbers = itertools.count()
 
 
 class Gate:
-    """Lets the writers of one repository in. `reopens_at` is on the package's monotonic clock."""
+    """The gate of one repository. `reopens_at` is on the package's monotonic clock."""
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._in_flight = 0
-        self._width = 1  # how many may be in flight
-        self._passed = 0  # commits that succeeded since the window opened
-        self._opened_at = clock.monotonic()
-        self._limit: int | None = None
-        self._window = _USUAL_WINDOW
+    def __init__(self, closed: set[Gate] | None = None) -> None:
+        self._lock = threading.Lock()
+        self._holder: Permit | None = None
+        self._waiting: list[Permit] = []
+        self._closed: set[Gate] = set() if closed is None else closed
         self.reopens_at = -math.inf
 
-    @contextmanager
-    def permit(self, wait: Callable[[float], bool]) -> Iterator[Permit]:
-        """
-        Come in, and leave on exit.
+    def close(self, seconds: float) -> float:
+        """Close for this long, whatever an earlier refusal said. Returns when the gate reopens."""
+        self.reopens_at = clock.monotonic() + seconds
+        self._closed.add(self)
+        if len(self._closed) > _MOST_CLOSED:
+            now = clock.monotonic()
+            self._closed -= {gate for gate in self._closed.copy() if gate.reopens_at <= now}
+        return self.reopens_at
 
-        While the gate is closed, `wait(reopens_at)` is called, as often as it takes; it returns `False` to go through
-        all the same.
-        """
-        while (reopens_at := self._enter()) is not None:
-            if not wait(reopens_at):
-                with self._changed:
-                    self._in_flight += 1
-                break
-        try:
-            yield Permit(self)
-        finally:
-            with self._changed:
-                self._in_flight -= 1
-                self._changed.notify(self._room())  # no more than can use it: thousands may be waiting
-
-    def _enter(self) -> float | None:
-        """Come in, or return when to ask again."""
-        with self._changed:
-            while clock.monotonic() >= self.reopens_at:
-                if self._room() > 0 or not self._changed.wait(_PATIENCE_FOR_OTHERS):
-                    self._in_flight += 1
-                    return None
-            return self.reopens_at
-
-    def _room(self) -> int:
-        """How many more may come in now."""
-        if clock.monotonic() - self._opened_at >= self._window:
-            self._opened_at, self._passed = clock.monotonic(), 0
-        room = min(self._width, self._left()) - self._in_flight
-        return max(room, 0 if self._in_flight else 1)
-
-    def _left(self) -> int:
-        """How many more the window takes. Where that is a guess, the one who would find out counts among them."""
-        if self._limit is not None:
-            return self._limit - self._passed
-        return _USUAL_LIMIT - max(self._passed - 1, 0) % _USUAL_LIMIT
-
-    def _succeeded(self) -> None:
-        with self._changed:
-            self._passed += 1
-            self._width = min(2 * self._width, 1024)
-
-    def _refused(self, reopens_at: float, limit: int | None, window: float | None) -> None:
-        with self._changed:
-            self._width, self._passed = 1, 0
-            self._limit, self._window = limit or self._limit, window or self._window
-            self.reopens_at = self._opened_at = max(self.reopens_at, reopens_at)
-            self._changed.notify_all()  # they wait for another moment now
+    def open(self) -> None:
+        """A commit landed, so the Hub does not refuse any more."""
+        if self.reopens_at > -math.inf:
+            self.reopens_at = -math.inf
+            self._closed.discard(self)
 
 
 class Permit:
-    """One call on its way through a [`Gate`]; says how it ended."""
+    """
+    One commit's permission to be sent: acquired before each attempt, and released when the commit is done.
+
+    Permits are granted in the order in which they were made, also to a commit that asks again after a refusal.
+
+    Args:
+        gate (`Gate`): The gate of the commit's repository.
+    """
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._number = next(_numbers)
+        self._granted: threading.Event | None = None  # made by the first wait
+        self._thread = 0  # the thread that acquires it
+        self.sending_since: float | None = None  # on the real clock; set while the commit is sent
 
-    def succeeded(self) -> None:
-        self._gate._succeeded()
+    def __lt__(self, other: Permit) -> bool:
+        return self._number < other._number
 
-    def refused(self, wait: float, *, limit: int | None, window: float | None) -> float:
-        """Close the gate for `wait` seconds, at least; returns when it reopens."""
-        self._gate._refused(clock.monotonic() + wait, limit, window)
-        return self._gate.reopens_at
+    def acquire(self, wait: Callable[[threading.Event, float], bool]) -> None:
+        """
+        Wait until no other commit is under way, unless this thread holds a permit already.
+
+        A commit that takes longer than [`LONGEST_COMMIT`] is not waited for.
+
+        Args:
+            wait (`Callable`):
+                Called with an event and seconds, as often as it takes. It waits for the event, no longer than that,
+                and returns whether to stop waiting: because the event is set, or for a reason of its own.
+        """
+        gate = self._gate
+        with gate._lock:
+            self._thread = threading.get_ident()
+            if gate._holder is None:
+                gate._holder = self
+            if gate._holder._thread == self._thread:  # a hook that commits while its commit waits would wait for ever
+                return
+            granted = self._granted = threading.Event()
+            insort(gate._waiting, self)
+        try:
+            while not wait(granted, LONGEST_COMMIT) and not self._overtakes():
+                pass
+        except BaseException:
+            self.release()  # it may have been granted at that moment
+            raise
+        finally:
+            with gate._lock:
+                if self in gate._waiting:
+                    gate._waiting.remove(self)
+
+    def _overtakes(self) -> bool:
+        """Take the place of a holder that hangs. Its own `release` changes nothing then."""
+        gate = self._gate
+        with gate._lock:
+            since = gate._holder.sending_since if gate._holder is not None else None
+            hangs = since is not None and time.monotonic() - since >= LONGEST_COMMIT
+            if hangs and gate._waiting[:1] == [self]:
+                gate._holder = self
+            return gate._holder is self
+
+    def release(self) -> None:
+        """Let the next commit go. Does nothing if this permit is not held."""
+        gate = self._gate
+        with gate._lock:
+            if gate._holder is self:
+                gate._holder = gate._waiting.pop(0) if gate._waiting else None
+                if gate._holder is not None and gate._holder._granted is not None:
+                    gate._holder._granted.set()
 
 
 class Gates:
-    """The gates of this process, by repository."""
+    """The gates of a process, by repository. An open gate that no commit uses is forgotten."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._gates: dict[tuple[str, str, str], Gate] = {}
+        self._closed: set[Gate] = set()
+        self._gates: WeakValueDictionary[Repository, Gate] = WeakValueDictionary()
 
-    def of(self, endpoint: str, repo_type: str, repo_id: str) -> Gate:
-        repository = (endpoint, repo_type, repo_id)
+    def of(self, repository: Repository) -> Gate:
         with self._lock:
-            if repository not in self._gates:
-                self._gates[repository] = Gate()
-            return self._gates[repository]
+            gate = self._gates.get(repository)
+            if gate is None:
+                gate = self._gates[repository] = Gate(self._closed)
+            return gate
 
 
-current = Gates()
-
-
-def _forget() -> None:
-    """After a fork: what the parent's writers are doing is none of the child's business."""
-    global current
-    current = Gates()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+current = PerProcess(Gates)

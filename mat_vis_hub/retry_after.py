@@ -74,6 +74,7 @@ class Refusal(NamedTuple):
     floor: float = 0.0
     limit: int | None = None
     window: float | None = None
+    limiter: str = "unknown"
 
 
 def parse_retry_after(response: Any, *, now: float | None = None) -> RetryAfter | None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from mat_vis_hub import gate
 from mat_vis_hub._internal import clock, interrupt
+from mat_vis_hub._internal.per_process import PerProcess
 
 
 class VirtualTime(clock.Clock):
@@ -105,7 +106,7 @@ def virtual_time() -> Iterator[VirtualTime]:
     """
     time = VirtualTime()
     before = clock.current, gate.current
-    clock.current, gate.current = time, gate.Gates()
+    clock.current, gate.current = time, PerProcess(gate.Gates)
     try:
         yield time
     finally:

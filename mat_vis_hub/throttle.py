@@ -1,205 +1,344 @@
-"""The loop: come through the gate, call, read the refusal, tell, wait, call again."""
+"""The retry loop: take a turn, send, read the refusal, emit it, wait, send again."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
-from mat_vis_hub import gate
+from mat_vis_hub import errors, gate
 from mat_vis_hub._hub.errors import refused_response
 from mat_vis_hub._hub.repository import Repository
-from mat_vis_hub._internal import clock, progress
+from mat_vis_hub._internal import clock, interrupt, progress
 from mat_vis_hub._internal.sanitize import elapsed
 from mat_vis_hub.budget.fail_open import FailOpenBudget
 from mat_vis_hub.budget.protocol import Reservation
 from mat_vis_hub.budget.reservation import ReservedCommit
+from mat_vis_hub.gate import Permit
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.policy import RetryPolicy
-from mat_vis_hub.retry_after import Cooldown, read_refusal
-from mat_vis_hub.surface import refusals_surface
+from mat_vis_hub.retry_after import Cooldown, Refusal, read_refusal
 
 T = TypeVar("T")
 
-_WORTH_TELLING = 1.0  # seconds; another writer's refusal may move the reopening that we told by as little as jitter
+_WORTH_EMITTING = 1.0  # seconds; another commit's refusal may move the reopening by as little as jitter
+_SAME_MOMENT = 0.01  # seconds; a budget counts in milliseconds
+_CONCERN_ALL_COMMITS = ("commits", "api", "unknown")  # limiters whose refusal closes the gate
+_SHORT_TURN = 5.0  # real seconds; a longer wait for another commit of this process is emitted
+
+
+class Caller(Protocol):
+    """The settings that all calls of one `ThrottledHfApi` share."""
+
+    source: str
+    retry: RetryPolicy
+    hooks: Hooks
+    budget: FailOpenBudget | None
 
 
 class Target(NamedTuple):
-    """Where a commit goes, and who sends it."""
+    """Where a call goes. `repository` is `None` for a call that is not about one."""
 
-    endpoint: str
-    repo_type: str
-    repo_id: str
+    repository: Repository | None
     revision: str
     source: str
 
     @property
     def names(self) -> dict[str, Any]:
-        """What every event says of it."""
+        """The fields that every event has."""
         return {
             "source": self.source,
-            "repo_id": self.repo_id,
-            "repo_type": self.repo_type,
+            "repo_id": self.repository.repo_id if self.repository else "",
+            "repo_type": self.repository.repo_type if self.repository else "",
             "revision": self.revision,
         }
+
+    def __str__(self) -> str:
+        return f"the {self.repository.repo_type} repository {self.repository.repo_id}" if self.repository else "the Hub"
+
+
+_current: ContextVar[Throttle | None] = ContextVar("mat_vis_hub_throttle", default=None)
+current = _current.get
+"""The call of ours that this thread is in, or `None`."""
+
+_NO_BUDGET = nullcontext()
 
 
 class Throttle:
     """
-    One commit on its way to `target`, over as many calls as it takes.
+    One call, over as many attempts as it takes. An attempt sends a request; a refusal is an exception.
 
     Args:
-        target (`Target`): Where it goes.
-        policy (`RetryPolicy`): How long to wait, and when to give up.
-        hooks (`Hooks`): Whom to tell.
-        budget (`FailOpenBudget`, *optional*): Who knows when there is room for a commit.
-        commits (`bool`): Whether the call commits, and so goes through the repository's gate with all that do.
+        caller (`Caller`): Whose policy, hooks and budget apply.
+        target (`Target`): Where the call goes.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        policy: RetryPolicy,
-        hooks: Hooks,
-        *,
-        budget: FailOpenBudget | None = None,
-        commits: bool = True,
-    ) -> None:
-        self._target = target
-        self._policy = policy
-        self._hooks = hooks
-        self._budget = budget if commits else None
-        self._gate = gate.current.of(target.endpoint, target.repo_type, target.repo_id) if commits else gate.Gate()
+    def __init__(self, caller: Caller, target: Target) -> None:
+        self.caller = caller
+        self.target = target
         self._began = clock.monotonic()
         self._waited = 0.0
         self._retry = 0
-        self._told_until = self._began  # the operator knows that we wait until then
+        self._ready_at = self._began  # the moment that has been waited for, whatever the clock says now
+        self._emitted_until = self._began  # an event has said that we wait until then
 
-    def run(self, call: Callable[[], T], *, before_retry: Callable[[], None]) -> T:
+    def run(self, attempt: Callable[[], T], before_retry: Callable[[], object]) -> T:
         """
-        Call until the answer is not a refusal.
+        Call `attempt` until it is not refused. Its requests, as far as this thread sends them, belong to this call.
 
         Args:
-            call (`Callable`): Sends the commit.
-            before_retry (`Callable`): Called before each call but the first: undoes what a failed one left behind.
+            attempt (`Callable`): May send several requests.
+            before_retry (`Callable`): Called before each attempt but the first.
 
         Returns:
-            What `call` returns.
+            What `attempt` returns.
 
         Raises:
-            The last refusal, with a note, once the policy gives up. Any other exception at once, as it is.
+            The last refusal, with a note on what was tried, once the policy gives up. Any other exception at once.
         """
-        repository = Repository(self._target.endpoint, self._target.repo_type, self._target.repo_id)
-        if self._budget is not None:
-            self._budget.saw(repository, self._target.revision)
+        token = _current.set(self)
+        try:
+            try:
+                return attempt()
+            except Exception as error:
+                return self.retry(error, attempt, before_retry)
+        finally:
+            _current.reset(token)
+
+    def retry(self, error: Exception, attempt: Callable[[], T], before_retry: Callable[[], object] | None = None) -> T:
+        """As [`Throttle.run`], after a first attempt has raised `error`."""
         while True:
-            with (
-                ReservedCommit(self._budget, repository, self._wait_for_slot) as claim,
-                self._gate.permit(self._wait_for_gate) as passage,
-            ):
-                try:
-                    with refusals_surface():
-                        result = call()
-                except Exception as error:
-                    response = refused_response(error)
-                    if response is None:
-                        raise
-                    refusal = read_refusal(response, now=clock.wall())
-                    wait, hint = self._policy.wait(refusal, self._retry + 1)
-                    claim.refused(Cooldown(wait, refusal.limit, refusal.window))
-                    reopens_at = passage.refused(wait, limit=refusal.limit, window=refusal.window)
-                    refused = error
-                else:
-                    passage.succeeded()
-                    return result
-            self._tell_or_give_up(refused, reopens_at, hint)
-            before_retry()
+            refusal = _refusal(error)
+            if refusal is None:
+                raise error
+            wait, hint = self.caller.retry.wait(refusal, self._retry + 1)
+            self._wait_out(error, clock.monotonic() + wait, refusal.limiter, hint)
+            if before_retry is not None:
+                before_retry()
+            try:
+                return attempt()
+            except Exception as next_error:
+                error = next_error
 
-    def _tell_or_give_up(self, refused: Exception, reopens_at: float, hint: str) -> None:
-        wait = max(0.0, reopens_at - clock.monotonic())
-        if self._retry >= self._policy.max_retries:
-            self._give_up(refused, f"max_retries={self._policy.max_retries} allows no further try")
-        if self._waited + wait > self._policy.max_total_wait:
-            limit = f"max_total_wait={self._policy.max_total_wait:g}"
-            self._give_up(refused, f"the next try would be {wait:.0f} s from then, which {limit} seconds do not allow")
-        from mat_vis_hub import events  # with the first refusal: most commits have nothing to tell
+    def commit(self, attempt: Callable[[], T], *, can_retry: bool = True) -> T:
+        """
+        Call `attempt`, which sends a commit, until it is not refused. Each time it takes its turn.
 
-        self._retry += 1
-        self._told_until = reopens_at
-        self._hooks.emit(
+        Args:
+            attempt (`Callable`): Sends the commit.
+            can_retry (`bool`, *optional*, defaults to `True`): Whether it can be called again.
+        """
+        repository = self.target.repository
+        assert repository is not None  # a commit goes to a repository
+        its_gate = gate.current.value.of(repository)
+        permit = Permit(its_gate)
+        try:
+            while True:
+                with self._reservation(repository) as reserved:
+                    self._take_turn(permit, its_gate)
+                    try:
+                        result = attempt()
+                    except Exception as error:
+                        refusal = _refusal(error)
+                        if refusal is None:
+                            raise
+                        wait, hint = self.caller.retry.wait(refusal, self._retry + 1)
+                        cooldown = Cooldown(wait, refusal.limit, refusal.window)
+                        until = clock.monotonic() + wait
+                        if refusal.limiter in _CONCERN_ALL_COMMITS:
+                            until = its_gate.close(wait)
+                        if reserved is not None:
+                            reserved.refused(cooldown)
+                            permit.release()  # the budget decides which commit goes next
+                        refused = error
+                    else:
+                        its_gate.open()
+                        return result
+                    finally:
+                        permit.sending_since = None
+                if not can_retry:
+                    raise refused
+                self._wait_out(refused, until, refusal.limiter, hint)
+        finally:
+            permit.release()
+
+    def _reservation(self, repository: Repository) -> AbstractContextManager[ReservedCommit | None]:
+        budget = self.caller.budget
+        if budget is None:
+            return _NO_BUDGET
+        budget.saw(repository, self.target.revision)
+        return ReservedCommit(budget, repository, self.wait_for_reservation)
+
+    def _take_turn(self, permit: Permit, its_gate: gate.Gate) -> None:
+        """Wait for the commits before this one, and for the gate to reopen."""
+        permit.acquire(lambda granted, seconds: self.wait_for_turn(granted, seconds, its_gate.reopens_at))
+        while its_gate.reopens_at > self._ready_at and self.wait_for_reopening(its_gate.reopens_at):
+            pass
+        permit.sending_since = time.monotonic()
+
+    # ---- waiting ---------------------------------------------------------------------------------------
+
+    def _wait_out(self, refused: Exception, until: float, limiter: str, hint: str) -> None:
+        """Wait until the refusal is over, or raise it."""
+        policy = self.caller.retry
+        wait = max(0.0, until - clock.monotonic())
+        if self._retry >= policy.max_retries:
+            self._give_up(refused, wait, f"max_retries={policy.max_retries} allows no further try")
+        if self._waited + wait > policy.max_total_wait:
+            allowed = f"max_total_wait={policy.max_total_wait:g}"
+            self._give_up(refused, wait, f"the next try would be in {wait:.0f} s, which {allowed} seconds do not allow")
+        from mat_vis_hub import events  # loaded by the first refusal: most commits have nothing to report
+
+        retry = self._retry + 1
+        self._emitted_until = until
+        self.caller.hooks.emit(
             events.ThrottleEvent(
-                **self._target.names,
-                retry=self._retry,
-                max_retries=self._policy.max_retries,
+                **self.target.names,
+                retry=retry,
+                max_retries=policy.max_retries,
                 wait_s=wait,
-                elapsed_s=clock.monotonic() - self._began,
+                elapsed_s=self.elapsed_s,
                 hint=hint,
                 error=refused,
+                limiter=limiter,
             )
         )
+        try:
+            self._sleep(until, wait, "429", "the Hub refuses commits for now (429)")
+        except errors.WaitCancelled as cancelled:
+            self._record(cancelled, wait, "the wait was called off")
+            raise cancelled from refused
+        self._retry = retry
 
-    def _give_up(self, refused: Exception, why: str) -> NoReturn:
-        """Raise the refusal itself: whoever catches huggingface_hub's exceptions finds what they expect."""
+    def _give_up(self, refused: Exception, wait: float, why: str) -> NoReturn:
+        """Raise the refusal itself, so that callers who catch huggingface_hub's exceptions find what they expect."""
+        from mat_vis_hub import events
+
         calls = "1 call" if self._retry == 0 else f"{self._retry + 1} calls"
+        self._record(refused, wait, why)
         if hasattr(refused, "add_note"):  # Python 3.11+
             refused.add_note(
-                f"mat_vis_hub gave up on the {self._target.repo_type} repository {self._target.repo_id} after {calls}"
-                f" in {elapsed(clock.monotonic() - self._began)}: {why}. Send the commit again later,"
-                " put more files into each, or allow more with ThrottledHfApi(retry=RetryPolicy(...))."
+                f"mat_vis_hub gave up on {self.target} after {calls} in {elapsed(self.elapsed_s)}: {why}. Send the"
+                " commit again later, put more files into each, or allow more with"
+                " ThrottledHfApi(retry=RetryPolicy(...))."
             )
+        self.caller.hooks.emit(
+            events.GaveUpEvent(
+                **self.target.names,
+                retries=self._retry,
+                max_retries=self.caller.retry.max_retries,
+                elapsed_s=self.elapsed_s,
+                waited_s=self._waited,
+                reason=429,
+                error=refused,
+                why=why,
+            )
+        )
         raise refused
 
-    def _wait_for_gate(self, reopens_at: float) -> bool:
-        told = reopens_at <= self._told_until + _WORTH_TELLING
-        return self._wait(reopens_at, "429" if told else "gate", "the Hub refuses commits for now (429)")
+    def _record(self, error: Exception, wait: float, why: str) -> None:
+        record = errors.GaveUp(self._retry + 1, self.elapsed_s, self._waited, wait, why)
+        errors.record_giving_up(error, record, self.target.repository, clock.monotonic() + wait)
 
-    def _wait_for_slot(self, slot: Reservation) -> bool:
+    def wait_for_reopening(self, until: float) -> bool:
+        """Wait for a gate that another commit's refusal has closed. `False` if it should not be waited for."""
+        if until <= max(self._ready_at, clock.monotonic()):
+            return False
+        return self._wait(until, "gate", "the Hub refuses commits for now (429)")
+
+    def wait_for_reservation(self, reservation: Reservation) -> bool:
+        """Wait for the moment of a reservation. `False` if it should not be waited for."""
+        until = clock.monotonic() + reservation.wait
+        if until <= self._ready_at + _SAME_MOMENT:
+            return False
         why = "the Hub refuses commits for now (429)"
-        if slot.reason == "budget":
-            why = f"{slot.used} of {slot.limit} commits are used"
-        return self._wait(clock.monotonic() + slot.wait, slot.reason, why, slot)
+        if reservation.reason == "budget":
+            why = f"{reservation.used} of {reservation.limit} commits are used"
+        return self._wait(until, reservation.reason, why, reservation)
 
-    def _wait(self, until: float, reason: str, why: str, slot: Reservation | None = None) -> bool:
-        """Wait until then; `False`, without waiting, if the policy does not allow that much."""
-        began = clock.monotonic()
-        if self._waited + until - began > self._policy.patience:
-            return False  # so it is our own refusal that is raised, and not another writer's
-        if until > self._told_until + _WORTH_TELLING:
-            self._tell_pace(until - began, reason, slot)
-            self._told_until = until
+    def wait_for_turn(self, granted: threading.Event, seconds: float, reopens_at: float) -> bool:
+        """Wait for another commit of this process; returns whether to stop waiting."""
+        if reopens_at > self._emitted_until + _WORTH_EMITTING:
+            self._emit_pace(reopens_at, "gate")
+        with interrupt.Wait(self.caller, granted) as wait:
+            if wait.for_event(min(_SHORT_TURN, seconds)):
+                return True
+            if self._emitted_until <= clock.monotonic():
+                self._emit_pace(clock.monotonic() + seconds - _SHORT_TURN, "turn")
+            return wait.for_event(seconds - _SHORT_TURN) or self.elapsed_s > self._patience
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that this call may wait in all: none for a policy that never retries."""
+        policy = self.caller.retry
+        return policy.max_total_wait if policy.max_retries else 0.0
+
+    def _wait(self, until: float, reason: str, why: str, reservation: Reservation | None = None) -> bool:
+        wait = max(0.0, until - clock.monotonic())
+        if self._waited + wait > self._patience:
+            return False  # then the commit is sent at once, and its own refusal is raised
+        if until > self._emitted_until + _WORTH_EMITTING:
+            self._emit_pace(until, reason, reservation)
         try:
-            progress.wait(
-                until - began,
-                label=f"{self._target.repo_id}: {why}",
-                heartbeat=lambda remaining: self._emit_waiting(remaining, until, reason),
-            )
-        finally:
-            self._waited += clock.monotonic() - began
+            self._sleep(until, wait, reason, why)
+        except errors.WaitCancelled as cancelled:
+            self._record(cancelled, wait, "the wait was called off")
+            raise
         return True
 
-    def _tell_pace(self, wait: float, reason: str, slot: Reservation | None) -> None:
+    def _sleep(self, until: float, wait: float, reason: str, why: str) -> None:
+        def heartbeat(remaining: float) -> None:
+            from mat_vis_hub import events
+
+            self.caller.hooks.emit(
+                events.WaitingEvent(**self.target.names, reason=reason, wait_s=remaining, elapsed_s=self.elapsed_s)
+            )
+
+        began = clock.monotonic()
+        try:
+            label = f"{self.target.repository.repo_id if self.target.repository else 'Hub'}: {why}, next try in"
+            progress.wait(wait, label=label, heartbeat=heartbeat, owner=self.caller)
+        except BaseException:
+            self._waited += clock.monotonic() - began
+            raise
+        self._waited += wait
+        self._ready_at = until
+
+    # ---- events ----------------------------------------------------------------------------------------
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since this call began."""
+        return clock.monotonic() - self._began
+
+    def _emit_pace(self, until: float, reason: str, reservation: Reservation | None = None) -> None:
         from mat_vis_hub import events
 
-        self._hooks.emit(
+        self._emitted_until = until
+        self.caller.hooks.emit(
             events.PaceEvent(
-                **self._target.names,
+                **self.target.names,
                 reason=reason,
-                wait_s=wait,
-                elapsed_s=clock.monotonic() - self._began,
-                used=slot.used if slot else None,
-                limit=slot.limit if slot else None,
+                wait_s=max(0.0, until - clock.monotonic()),
+                elapsed_s=self.elapsed_s,
+                used=reservation.used if reservation else None,
+                limit=reservation.limit if reservation else None,
             )
         )
 
-    def _emit_waiting(self, remaining: float, until: float, reason: str) -> None:
+    def emit_recovered(self, oid: str) -> None:
+        """Report that the commit had landed although its response was lost."""
         from mat_vis_hub import events
 
-        elapsed_s = until - remaining - self._began
-        self._hooks.emit(
-            events.WaitingEvent(**self._target.names, reason=reason, wait_s=remaining, elapsed_s=elapsed_s)
-        )
+        self.caller.hooks.emit(events.RecoveredEvent(**self.target.names, oid=oid))
 
-    def tell_recovered(self, oid: str) -> None:
-        """Tell that the commit had landed although its response was lost."""
-        from mat_vis_hub import events
 
-        self._hooks.emit(events.RecoveredEvent(**self._target.names, oid=oid))
+def _refusal(error: Exception) -> Refusal | None:
+    """What a refusal says; `None` if `error` is something else, or has been retried as often as it may be."""
+    response = refused_response(error)
+    if response is None or errors.gave_up(error) is not None:
+        return None
+    return read_refusal(response, now=clock.wall())

@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from mat_vis_hub import BudgetStatus, RetryPolicy, ThrottledHfApi, ThrottleEvent
+from mat_vis_hub import BudgetStatus, GaveUpEvent, RetryPolicy, ThrottledHfApi, ThrottleEvent
 from tests.refusals import commit_quota
 
 REPO = "you/textures"
@@ -93,7 +93,9 @@ class TestRetry:
             commit(api)
         assert caught.value.response.status_code == 429
         assert seen(hub, "commit") == 6
-        assert [f"{event.retry}/{event.max_retries}" for event in told] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+        *throttled, gave_up = told
+        assert [f"{event.retry}/{event.max_retries}" for event in throttled] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+        assert isinstance(gave_up, GaveUpEvent)
         assert len(time.waits) == 5
         if hasattr(caught.value, "add_note"):
             assert "6 calls in 7m30s" in caught.value.__notes__[0]
@@ -141,7 +143,7 @@ class TestOperationsSurvive:
     def test_a_stream_that_was_left_half_read(self, api, hub, time, monkeypatch):
         stream = io.BytesIO(b"whole")
         refuse(hub)
-        api._hooks = type(api._hooks)([lambda event: stream.read(3)])
+        api.hooks = type(api.hooks)([lambda event: stream.read(3)])
         commit(api, add("stream.txt", stream))
         assert content(hub, "stream.txt") == b"whole"
 

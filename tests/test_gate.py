@@ -1,201 +1,224 @@
-"""One gate per process and repository: a closed window costs about one refusal, not one per writer."""
+"""One gate per process and repository: a spent window costs one refusal, and commits go one at a time in order."""
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from mat_vis_hub import gate
-from mat_vis_hub.gate import Gate, Gates
+from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub.gate import Gate, Gates, Permit
+
+HERE = Repository("https://huggingface.co", "dataset", "you/textures")
 
 
-def never(reopens_at: float) -> bool:
-    raise AssertionError(f"waits for {reopens_at}")
+def until_set(granted: threading.Event, seconds: float) -> bool:
+    return granted.wait(30)
 
 
-def pass_through(gate: Gate) -> None:
-    with gate.permit(never) as passage:
-        passage.succeeded()
+def never(granted: threading.Event, seconds: float) -> bool:
+    raise AssertionError("waits for another commit")
 
 
-def has_room(gate: Gate) -> bool:
-    """Whether a writer that came now would go straight through (seen from the inside: the wait itself is real)."""
-    return gate._room() > 0
+@contextmanager
+def permit_of(gate: Gate) -> Iterator[Permit]:
+    permit = Permit(gate)
+    try:
+        yield permit
+    finally:
+        permit.release()
 
 
-def test_an_open_gate_lets_a_writer_through_at_once(time):
-    pass_through(Gate())
-    assert time.waits == []
+def acquire_in_another_thread(permit: Permit) -> None:
+    thread = threading.Thread(target=permit.acquire, args=(never,))
+    thread.start()
+    thread.join(30)
 
 
-def test_a_refused_writer_closes_it_for_all_until_the_moment_it_named(time):
-    gate = Gate()
-    with gate.permit(never) as passage:
-        assert passage.refused(100, limit=None, window=None) == 100
-    asked = []
+class Commits:
+    """Threads that ask for a permit one after another, and hold it until they are let go."""
 
-    def wait(reopens_at: float) -> bool:
-        asked.append(reopens_at)
-        time.advance(60)
-        return True
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.order: list[int] = []
+        self.threads: list[threading.Thread] = []
 
-    with gate.permit(wait):
-        assert time.now() == 120
-    assert asked == [100, 100]
+    def start(self) -> None:
+        number = len(self.threads)
+        asked = threading.Event()
 
+        def wait(granted: threading.Event, seconds: float) -> bool:
+            asked.set()
+            return granted.wait(30)
 
-def test_of_two_refusals_the_later_reopening_holds(time):
-    gate = Gate()
-    with gate.permit(never) as first:
-        first.refused(100, limit=None, window=None)
-        assert first.refused(10, limit=None, window=None) == 100
+        def commit() -> None:
+            with permit_of(self.gate) as permit:
+                permit.acquire(wait)
+                asked.set()
+                self.order.append(number)
 
+        self.threads.append(threading.Thread(target=commit))
+        self.threads[-1].start()
+        assert asked.wait(30)
 
-def test_a_writer_with_no_patience_goes_through_a_closed_gate(time):
-    gate = Gate()
-    with gate.permit(never) as passage:
-        passage.refused(100, limit=None, window=None)
-    with gate.permit(lambda reopens_at: False):
-        assert time.now() == 0
-
-
-def test_first_one_by_one_and_twice_as_many_with_each_success(time):
-    gate = Gate()
-    with gate.permit(never) as first:
-        assert not has_room(gate)
-        first.succeeded()
-    with gate.permit(never), gate.permit(never) as second:
-        assert not has_room(gate)
-        second.succeeded()
-        assert has_room(gate)
+    def join(self) -> None:
+        for thread in self.threads:
+            thread.join(30)
+            assert not thread.is_alive()
 
 
-def test_after_a_refusal_one_by_one_again(time):
-    gate = Gate()
-    for _ in range(5):
-        pass_through(gate)
-    with gate.permit(never) as passage:
-        passage.refused(10, limit=None, window=None)
-    time.advance(10)
-    with gate.permit(never):
-        assert not has_room(gate)
+class TestOrder:
+    def test_the_first_commit_goes_at_once(self):
+        with permit_of(Gate()) as permit:
+            permit.acquire(never)
+
+    def test_the_others_go_one_by_one_in_the_order_in_which_they_came(self):
+        gate = Gate()
+        commits = Commits(gate)
+        with permit_of(gate) as permit:
+            permit.acquire(never)
+            for _ in range(5):
+                commits.start()
+            assert commits.order == []
+        commits.join()
+        assert commits.order == [0, 1, 2, 3, 4]
+
+    def test_a_commit_that_asks_again_goes_before_those_who_came_later(self):
+        gate = Gate()
+        commits = Commits(gate)
+        with permit_of(gate) as refused, permit_of(gate) as other:
+            refused.acquire(never)
+            commits.start()
+            refused.release()
+            commits.join()
+            other.acquire(never)
+            commits.start()
+            asking = threading.Thread(target=lambda: (refused.acquire(until_set), commits.order.append("again")))
+            asking.start()
+            while refused not in gate._waiting:
+                pass
+            other.release()
+            asking.join(30)
+            assert commits.order == [0, "again"]
+        commits.join()
+
+    def test_a_thread_that_holds_a_permit_is_granted_another_one(self):
+        gate = Gate()
+        with permit_of(gate) as permit, permit_of(gate) as inner:
+            permit.acquire(never)
+            permit.acquire(never)
+            inner.acquire(never)
+            inner.release()
+            assert gate._holder is permit
+
+    def test_a_commit_that_fails_lets_the_next_one_go(self):
+        gate = Gate()
+
+        def commit() -> None:
+            with permit_of(gate) as permit:
+                permit.acquire(never)
+                raise KeyError
+
+        for _ in range(2):
+            with pytest.raises(KeyError):
+                commit()
+
+    def test_a_commit_that_stops_waiting_leaves_the_queue(self):
+        gate = Gate()
+
+        def interrupted(granted: threading.Event, seconds: float) -> bool:
+            raise KeyboardInterrupt
+
+        with permit_of(gate) as holder:
+            acquire_in_another_thread(holder)
+            with pytest.raises(KeyboardInterrupt), permit_of(gate) as permit:
+                permit.acquire(interrupted)
+            with permit_of(gate) as permit:
+                permit.acquire(lambda granted, seconds: True)  # goes without its turn
+        with permit_of(gate) as permit:
+            permit.acquire(never)
+
+    def test_a_commit_that_takes_too_long_is_overtaken(self, monkeypatch):
+        gate = Gate()
+        asked = []
+
+        def timed_out(granted: threading.Event, seconds: float) -> bool:
+            asked.append(seconds)
+            if len(asked) == 2:
+                hanging.sending_since = 0.0
+                monkeypatch.setattr("mat_vis_hub.gate.LONGEST_COMMIT", 0.0)
+            return False
+
+        with permit_of(gate) as hanging:
+            acquire_in_another_thread(hanging)
+            with permit_of(gate) as next_one:
+                next_one.acquire(timed_out)
+                assert asked == [75, 75]  # while it only holds its place, it is waited for
+                hanging.release()
+                with permit_of(gate) as third:
+                    third.acquire(lambda granted, seconds: not granted.is_set())
+                    assert gate._holder is next_one
 
 
-def test_a_writer_that_fails_otherwise_makes_room_and_changes_nothing(time):
-    gate = Gate()
-    with pytest.raises(KeyError), gate.permit(never):
-        raise KeyError
-    with gate.permit(never):
-        assert not has_room(gate)
+class TestReopening:
+    def test_a_refusal_closes_the_gate_until_the_moment_that_it_named(self, time):
+        gate = Gate()
+        assert gate.close(100) == gate.reopens_at == 100
+
+    def test_what_the_server_says_later_replaces_what_it_said_before(self, time):
+        gate = Gate()
+        gate.close(86400)
+        assert gate.close(60) == gate.reopens_at == 60
+
+    def test_a_commit_that_landed_opens_it(self, time):
+        gate = Gate()
+        gate.close(86400)
+        gate.open()
+        assert gate.reopens_at < 0
 
 
-def test_once_the_quota_is_known_the_last_commits_of_a_window_go_one_by_one(time):
-    gate = Gate()
-    with gate.permit(never) as passage:
-        passage.refused(60, limit=8, window=60)
-    time.advance(60)
-    for _ in range(6):
-        pass_through(gate)
-    with gate.permit(never):
-        assert has_room(gate)
-        with gate.permit(never):
-            assert not has_room(gate)  # two under way, two left
-    pass_through(gate)
-    pass_through(gate)
-    with gate.permit(never):
-        assert not has_room(gate)  # spent: whoever comes now is alone in meeting the refusal
-    time.advance(60)
-    with gate.permit(never):
-        assert has_room(gate)  # and a window later it is new
+class TestGates:
+    def test_there_is_one_per_endpoint_and_repository(self):
+        gates = Gates()
+        one = gates.of(HERE)
+        assert gates.of(Repository(*HERE)) is one
+        for other in (
+            HERE._replace(repo_type="model"),
+            HERE._replace(repo_id="you/others"),
+            HERE._replace(endpoint="http://127.0.0.1:8080"),
+        ):
+            assert gates.of(other) is not one
 
+    def test_an_open_gate_that_nobody_uses_is_forgotten(self, time):
+        gates = Gates()
+        closed = [HERE._replace(repo_id=f"you/{number}") for number in range(3)]
+        for repository in closed:
+            gates.of(repository).close(60)
+        for number in range(5000):
+            gates.of(HERE._replace(repo_id=f"you/open-{number}"))
+        gc.collect()
+        assert set(gates._gates) == set(closed)
+        assert all(gates.of(repository).reopens_at == 60 for repository in closed)
 
-def test_until_it_is_known_every_multiple_of_the_usual_quota_is_passed_by_one_alone(time):
-    gate = Gate()
-    for _ in range(2):
-        for _ in range(127):
-            pass_through(gate)
-        with gate.permit(never):
-            assert has_room(gate)
-        pass_through(gate)
-        with gate.permit(never):
-            assert not has_room(gate)
-    time.advance(3600)
-    pass_through(gate)
-    with gate.permit(never):
-        assert has_room(gate)
+    def test_gates_that_have_reopened_are_forgotten_once_they_are_many(self, time):
+        gates = Gates()
+        for number in range(5000):
+            gates.of(HERE._replace(repo_id=f"you/{number}")).close(1)
+            time.advance(0.01)
+        gc.collect()
+        assert len(gates._gates) <= 1002
 
-
-def test_a_writer_that_hangs_holds_the_others_up_for_a_while_only(time, monkeypatch):
-    monkeypatch.setattr("mat_vis_hub.gate._PATIENCE_FOR_OTHERS", 0.01)
-    gate = Gate()
-    with gate.permit(never), gate.permit(never):
-        pass
-
-
-def test_waiting_writers_go_as_soon_as_one_leaves(time):
-    gate = Gate()
-    entered = threading.Event()
-
-    def second():
-        with gate.permit(never):
-            entered.set()
-
-    with gate.permit(never) as first:
-        thread = threading.Thread(target=second)
-        thread.start()
-        assert not entered.is_set()
-        first.succeeded()
-    thread.join(timeout=30)
-    assert entered.is_set()
-
-
-def test_no_more_are_woken_than_can_come_in(time, monkeypatch):
-    gate = Gate()
-    woken = []
-    monkeypatch.setattr(gate._changed, "notify", woken.append)
-    for _ in range(3):
-        pass_through(gate)
-    with gate.permit(never):
-        pass_through(gate)
-    assert woken == [2, 4, 8, 15, 16]
-
-
-def test_those_who_wait_for_room_learn_of_a_refusal(time):
-    gate = Gate()
-    told = []
-
-    def second():
-        with gate.permit(lambda reopens_at: told.append(reopens_at)):
-            pass
-
-    with gate.permit(never) as first:
-        thread = threading.Thread(target=second)
-        thread.start()
-        while not gate._changed._waiters:
-            pass
-        first.refused(100, limit=None, window=None)
-        thread.join(timeout=30)
-        assert told == [100]
-
-
-def test_one_gate_per_endpoint_and_repository():
-    gates = Gates()
-    one = gates.of("https://huggingface.co", "dataset", "you/textures")
-    assert gates.of("https://huggingface.co", "dataset", "you/textures") is one
-    assert gates.of("https://huggingface.co", "model", "you/textures") is not one
-    assert gates.of("https://huggingface.co", "dataset", "you/others") is not one
-    assert gates.of("http://127.0.0.1:8080", "dataset", "you/textures") is not one
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_starts_with_open_gates(time):
-    with gate.current.of("hub", "model", "you/model").permit(never) as passage:
-        passage.refused(1000, limit=None, window=None)
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_forked_process_starts_with_open_gates(self, time):
+        its_gate = gate.current.value.of(HERE)
+        its_gate.close(1000)
         child = os.fork()
         if child == 0:
-            fresh = gate.current.of("hub", "model", "you/model")
-            os._exit(0 if has_room(fresh) and fresh.reopens_at < 0 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            os._exit(0 if gate.current.value.of(HERE).reopens_at < 0 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,14 +1,18 @@
-"""Every road to a commit is throttled and told, and a new one in huggingface_hub would be noticed here."""
+"""Every road to a commit is throttled, and its waits are emitted."""
 
 from __future__ import annotations
 
-import ast
 import queue
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from unittest import mock
 
 import huggingface_hub
 import pytest
-from huggingface_hub import CommitScheduler, HfApi, HfFileSystem, ModelCard
+from huggingface_hub import CommitOperationAdd, CommitScheduler, HfApi, HfFileSystem, ModelCard
+from huggingface_hub.errors import HfHubHTTPError
 
 from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent
 from mat_vis_hub.testing import virtual_time
@@ -111,7 +115,46 @@ def in_the_background_of_a_library(api, path):
         theirs.upload_folder(repo_id=REPO, folder_path=path, run_as_future=True).result(timeout=60)
 
 
+# Taken before `everywhere()` begins, as transformers 4 and diffusers do at import.
+MODULE_LEVEL = {name: getattr(huggingface_hub, name) for name in ("create_commit", "upload_file", "upload_folder")}
+
+
+def module_level_create_commit(api, path):
+    operations = [CommitOperationAdd("new.txt", b"new")]
+    with api.everywhere():
+        MODULE_LEVEL["create_commit"](repo_id=REPO, operations=operations, commit_message="Add", token="hf_x")
+
+
+def module_level_upload_file(api, path):
+    with api.everywhere():
+        MODULE_LEVEL["upload_file"](path_or_fileobj=b"new", path_in_repo="new.txt", repo_id=REPO, token="hf_x")
+
+
+def module_level_upload_folder(api, path):
+    with api.everywhere():
+        MODULE_LEVEL["upload_folder"](repo_id=REPO, folder_path=path, token="hf_x")
+
+
+def a_bound_method_taken_before(api, path):
+    method = HfApi(endpoint=api.endpoint, token="hf_x").create_commit
+    with api.everywhere():
+        method(REPO, [CommitOperationAdd("new.txt", b"new")], commit_message="Add")
+
+
+def the_command_line_in_this_process(api, path):
+    from huggingface_hub.cli.hf import main
+
+    arguments = ["hf", "upload", REPO, str(path), "--token", "hf_x"]
+    with api.everywhere(), mock.patch.object(sys, "argv", arguments), suppress(SystemExit):
+        main()
+
+
 ROADS = [
+    module_level_create_commit,
+    module_level_upload_file,
+    module_level_upload_folder,
+    a_bound_method_taken_before,
+    the_command_line_in_this_process,
     upload_file,
     upload_folder,
     upload_large_folder,
@@ -139,56 +182,106 @@ def test_a_refusal_on_this_road_is_waited_out_and_told(road, api, local_hub, tol
     assert [refusal.endpoint for refusal in local_hub.refusals] == ["commit"]
 
 
-def test_everywhere_ends_where_it_ends(api):
-    before = HfApi.create_commit, HfApi.upload_folder, HfApi.preupload_lfs_files
-    try:
+def test_everywhere_ends_where_it_ends(api, local_hub):
+    before = dict(vars(HfApi))
+    theirs = HfApi(endpoint=local_hub.url, token="hf_x")
+    with pytest.raises(ZeroDivisionError), api.everywhere():
+        raise ZeroDivisionError
+    assert dict(vars(HfApi)) == before
+    with pytest.raises(HfHubHTTPError):
+        commit(theirs)
+
+
+def test_contexts_of_several_threads_end_in_any_order(api, local_hub):
+    before = dict(vars(HfApi))
+    theirs = HfApi(endpoint=local_hub.url, token="hf_x")
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def first():
         with api.everywhere():
-            assert HfApi.create_commit is not before[0]
-            raise RuntimeError
-    except RuntimeError:
-        pass
-    assert (HfApi.create_commit, HfApi.upload_folder, HfApi.preupload_lfs_files) == before
+            first_is_in.set()
+            assert second_is_in.wait(60)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert first_is_in.wait(60)
+    with api.everywhere():
+        second_is_in.set()
+        thread.join(60)
+        commit(theirs)  # the first context has ended, the second one has not
+    assert dict(vars(HfApi)) == before
+    local_hub.answer(429, on="commit")
+    with pytest.raises(HfHubHTTPError):
+        commit(theirs, "other.txt")
 
 
-# Where huggingface_hub itself posts commits, and who calls what posts them. All of it goes through us: create_commit is
-# overridden, and so is upload_folder, which alone starts the pipeline.
-POSTS = {"create_commit", "_send_commit"}
-CALLS_SEND_COMMIT = {"create_commit", "_do_commit"}
-CALLS_PIPELINE = {"upload_folder"}
+def test_of_nested_contexts_the_inner_one_applies(api, local_hub, told):
+    emitted: list = []
+    inner = ThrottledHfApi(source="inner", hooks=[emitted.append])
+    theirs = HfApi(endpoint=local_hub.url, token="hf_x")
+    with api.everywhere():
+        with inner.everywhere():
+            commit(theirs)
+        local_hub.answer(429, headers={"Retry-After": "5"}, on="commit")
+        commit(theirs, "other.txt")
+    assert [event.source for event in emitted] == ["inner"]
+    assert [event.source for event in told] == ["road"]
 
 
-def functions():
-    """Every function of the installed huggingface_hub: its name, and its syntax tree."""
-    for path in Path(huggingface_hub.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                yield node.name, node
+def test_a_job_that_began_inside_stays_throttled_until_it_ends(api, local_hub, told, path):
+    theirs = HfApi(endpoint=local_hub.url, token="hf_x")
+    outside = threading.Event()
+    with api.everywhere():
+        theirs.run_as_future(outside.wait, 60)  # jobs run one after another
+        file = theirs.upload_file(path_or_fileobj=b"new", path_in_repo="file.txt", repo_id=REPO, run_as_future=True)
+        folder = theirs.upload_folder(repo_id=REPO, folder_path=path, run_as_future=True)
+    outside.set()
+    file.result(timeout=60)
+    local_hub.answer(429, headers={"Retry-After": "55"}, on="commit")
+    folder.result(timeout=60)
+    assert [event.wait_s for event in told] == [55, 55]
 
 
-def makes_a_commit_url(function: ast.AST) -> bool:
-    """Whether it builds `.../api/.../commit/...`."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.JoinedStr):
-            text = "".join(part.value for part in node.values if isinstance(part, ast.Constant))
-            if "/api/" in text and "/commit/" in text:
-                return True
-    return False
+def test_overrides_of_a_subclass_and_of_an_object_are_called(api, local_hub):
+    called = []
+
+    class Theirs(HfApi):
+        def create_commit(self, *args, **kwargs):
+            called.append("subclass")
+            return super().create_commit(*args, **kwargs)
+
+    theirs = Theirs(endpoint=local_hub.url, token="hf_x")
+    with api.everywhere():
+        theirs.upload_file(path_or_fileobj=b"1", path_in_repo="1.txt", repo_id=REPO)
+        plain = theirs.create_commit
+        theirs.create_commit = lambda *args, **kwargs: called.append("object") or plain(*args, **kwargs)
+        theirs.upload_file(path_or_fileobj=b"2", path_in_repo="2.txt", repo_id=REPO)
+    assert called == ["subclass", "object", "subclass"]
 
 
-def calls(function: ast.AST, name: str) -> bool:
-    return any(
-        isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", None)) == name
-        for node in ast.walk(function)
-    )
+def test_the_source_of_one_call(api, told, path):
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=REPO, source="once")
+    assert [event.source for event in told] == ["once"]
+    assert api.source == "road"
 
 
-def test_nobody_posts_a_commit_around_us():
-    posts, senders, pipelines = set(), set(), set()
-    for name, function in functions():
-        posts |= {name} if makes_a_commit_url(function) else set()
-        senders |= {name} if calls(function, "_send_commit") else set()
-        pipelines |= {name} if calls(function, "pipelined_upload") else set()
-    assert posts, "huggingface_hub builds the address of a commit in a way that this test does not see"
-    assert posts <= POSTS
-    assert senders <= CALLS_SEND_COMMIT
-    assert pipelines <= CALLS_PIPELINE
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda api, path, source: api.upload_folder(repo_id=REPO, folder_path=path, source=source),
+        lambda api, path, source: api.delete_file("old/a.txt", REPO, source=source),
+        lambda api, path, source: api.delete_files(REPO, ["old/*"], source=source),
+        lambda api, path, source: api.delete_folder("old", REPO, source=source),
+        lambda api, path, source: api.upload_folder(
+            repo_id=REPO, folder_path=path, source=source, run_as_future=True
+        ).result(timeout=60),
+    ],
+    ids=["upload_folder", "delete_file", "delete_files", "delete_folder", "in the background"],
+)
+def test_source_is_taken_by_every_method_that_commits(api, told, path, call):
+    call(api, path, "once")
+    assert [event.source for event in told] == ["once"]
+
+
+def commit(api, path="new.txt"):
+    api.create_commit(REPO, [CommitOperationAdd(path, path.encode())], commit_message="Add")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 
 class Repository(NamedTuple):
     """
-    One repository of one Hub.
+    One repository of one Hub. Make it with [`Repository.of`], so that equal repositories compare equal.
 
     Args:
         endpoint (`str`): The Hub's address, for example `"https://huggingface.co"`.
@@ -18,3 +20,40 @@ class Repository(NamedTuple):
     endpoint: str
     repo_type: str
     repo_id: str
+
+    @classmethod
+    def of(cls, endpoint: str, repo_type: str | None, repo_id: str) -> Repository:
+        """
+        The repository with these names as a caller writes them.
+
+        Args:
+            endpoint (`str`): The Hub's address. A trailing slash, a default port and upper case do not matter.
+            repo_type (`str`, *optional*): Defaults to `"model"`.
+            repo_id (`str`): The repository.
+
+        Example:
+        ```python
+        >>> from mat_vis_hub._hub.repository import Repository
+        >>> Repository.of("https://HuggingFace.co:443/", None, "you/model")
+        Repository(endpoint='https://huggingface.co', repo_type='model', repo_id='you/model')
+
+        ```
+        """
+        return cls(_canonical(endpoint), repo_type or "model", repo_id)
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@lru_cache(maxsize=64)
+def _canonical(endpoint: str) -> str:
+    parts = urlsplit(endpoint)
+    try:
+        port = parts.port
+    except ValueError:
+        return endpoint.rstrip("/")
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    if port is not None and port != _DEFAULT_PORTS.get(parts.scheme):
+        host = f"{host}:{port}"
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"

@@ -29,12 +29,14 @@ class Wait:
 
     Args:
         owner (`object`, *optional*): Whose wait it is, for [`cancel`].
+        event (`threading.Event`, *optional*): What [`Wait.for_event`] waits for.
     """
 
-    def __init__(self, owner: object | None) -> None:
+    def __init__(self, owner: object | None, event: threading.Event | None = None) -> None:
         self.owner = owner
         self.in_main_thread = threading.current_thread() is threading.main_thread()
-        self._called_off = threading.Event()
+        self._wake_up = event if event is not None else threading.Event()
+        self._is_called_off = False
 
     def __enter__(self) -> Wait:
         _registry.add(self)
@@ -54,20 +56,32 @@ class Wait:
         """
         if is_sleep_replaced():
             time.sleep(seconds)
+            self.check()
         else:
-            if not self.in_main_thread:
-                _registry.watch_main_thread()
-            longest = _MAIN_THREAD_PIECE if self.in_main_thread else _WORKER_PIECE
-            while seconds > 0 and not self._called_off.wait(min(seconds, longest)):
-                seconds -= longest
+            self.for_event(seconds)
+
+    def for_event(self, seconds: float) -> bool:
+        """
+        Wait for the event, no longer than `seconds`. Returns whether it is set.
+
+        Raises:
+            [`WaitCancelled`]: If the wait was called off. The event is set then.
+        """
+        if not self.in_main_thread:
+            _registry.watch_main_thread()
+        longest = _MAIN_THREAD_PIECE if self.in_main_thread else _WORKER_PIECE
+        while seconds > 0 and not self._wake_up.wait(min(seconds, longest)):
+            seconds -= longest
         self.check()
+        return self._wake_up.is_set()
 
     def call_off(self) -> None:
-        self._called_off.set()
+        self._is_called_off = True
+        self._wake_up.set()
 
     def check(self) -> None:
         """Raise `WaitCancelled` if the wait was called off."""
-        if self._called_off.is_set():
+        if self._is_called_off:
             raise WaitCancelled("The wait was called off before its end.")
 
 

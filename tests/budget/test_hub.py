@@ -7,12 +7,13 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from mat_vis_hub import RetryPolicy, gate
+from mat_vis_hub import RetryPolicy
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.hub import HubBudget, seed
@@ -42,14 +43,14 @@ def hub(local_hub, time):
 class Job:
     """A process on a machine of its own: it has its own count and its own gate, and shares only the Hub."""
 
-    names = itertools.count()
+    names, numbers = itertools.count(), itertools.count()
 
     def __init__(self, hub: LocalHub, **options) -> None:
         self.hub = hub
-        self.repository = Repository(hub.url, "model", REPO)
+        # An endpoint of its own gives it a gate of its own.
+        self.repository = Repository(f"{hub.url}/job-{next(self.numbers)}", "model", REPO)
         self.api = HfApi(endpoint=hub.url, token="hf_x")
         self.budget = HubBudget(lambda repository: self.api, **options)
-        self.gate = gate.Gate()
 
     def commit(self, **kwargs):
         """Straight to the Hub, whatever the budget would say."""
@@ -61,11 +62,9 @@ class Job:
 
     def paced(self, **kwargs) -> None:
         """As a throttled commit goes: a slot, its wait, the commit, and after a refusal once more."""
-        target = Target(self.hub.url, "model", REPO, "main", "job")
         policy = RetryPolicy(max_retries=50, max_total_wait=1e6)
-        throttle = Throttle(target, policy, Hooks([]), budget=self.budget)
-        throttle._gate = self.gate
-        throttle.run(lambda: self.commit(**kwargs), before_retry=lambda: None)
+        caller = SimpleNamespace(source="job", retry=policy, hooks=Hooks([]), budget=self.budget)
+        Throttle(caller, Target(self.repository, "main", "job")).commit(lambda: self.commit(**kwargs))
 
     @property
     def used(self) -> int:

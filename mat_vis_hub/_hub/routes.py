@@ -1,0 +1,76 @@
+"""Which request of the Hub's API a method and an address are."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from mat_vis_hub._hub.repository import Repository
+
+
+class Route(NamedTuple):
+    """
+    A request to the Hub.
+
+    Args:
+        kind (`str`): `"commit"`, `"api"` or `"download"`.
+        url (`str`): Its address.
+    """
+
+    kind: str
+    url: str
+
+    def about(self) -> tuple[Repository | None, str]:
+        """The repository that its address names, if any, and the branch of a commit."""
+        match = _COMMIT.match(self.url) or _ABOUT.match(self.url)
+        if match is None:
+            return None, ""
+        repository = Repository.of(match["endpoint"], match["type"].removesuffix("s"), unquote(match["id"]))
+        revision = match.groupdict().get("revision") or ("main" if self.kind == "commit" else "")
+        return repository, unquote(revision)
+
+
+# `gpt2` and other old models have no namespace, so the second part may belong to the route instead.
+_ROUTES = (
+    "revision|tree|commits|refs|preupload|paths-info|discussions|settings|branch|tag|commit|super-squash|xet-[a-z-]+"
+)
+_REPOSITORY = (
+    r"(?P<endpoint>https?://[^?#]*?)/api/(?P<type>models|datasets|spaces|kernels)"
+    rf"/(?P<id>[^/?#]+(?:/(?!(?:{_ROUTES})(?:[/?#]|$))[^/?#]+)?)"
+)
+# A merged pull request is one commit more on its branch, and the Hub counts it like any other.
+_COMMIT = re.compile(_REPOSITORY + r"/(?:commit/(?P<revision>[^/?#]+)|discussions/[0-9]+/merge)/?(?:[?#]|$)")
+_ABOUT = re.compile(_REPOSITORY + r"(?:[/?#]|$)")
+# Whichever comes first in the path decides: a file may lie in a folder `api` or `resolve`.
+_FIRST = re.compile(r"https?://[^?#]*?(?:(/api/|\.git/info/lfs/)|/resolve/)")
+
+
+def route_of(method: str, url: str) -> Route | None:
+    """
+    The route of a request, or `None` if it is not one of the Hub's that can be refused.
+
+    Args:
+        method (`str`): The HTTP method.
+        url (`str`): The address, percent-encoded as it is sent.
+
+    Example:
+    ```python
+    >>> from mat_vis_hub._hub.routes import route_of
+    >>> route = route_of("POST", "https://huggingface.co/api/datasets/you/textures/commit/refs%2Fpr%2F1?create_pr=1")
+    >>> route.kind
+    'commit'
+    >>> repository, revision = route.about()
+    >>> repository.repo_id, revision
+    ('you/textures', 'refs/pr/1')
+    >>> route_of("PUT", "https://storage.example.com/bucket/part?partNumber=1") is None
+    True
+
+    ```
+    """
+    if method == "POST" and _COMMIT.match(url):
+        return Route("commit", url)
+    first = _FIRST.match(url)
+    if first is None:
+        return None
+    return Route("api" if first[1] else "download", url)

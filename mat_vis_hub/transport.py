@@ -1,0 +1,244 @@
+"""The wrapped client: which requests are ours, what kind they are, and how they are sent again.
+
+Every request of huggingface_hub leaves through the `send` method of the client that `get_session()` returns, whatever
+the HTTP library. That method is wrapped once, on the client's class, so that it stays wrapped when huggingface_hub or
+the user makes another client. A request is ours if it belongs to a call of a `ThrottledHfApi` in this thread, carries
+the private header of one, or is sent by huggingface_hub inside `everywhere()`. Every other request passes unchanged.
+
+The wrapper sees the finished request. What is retried was built once: nothing is read, hashed or uploaded again.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from huggingface_hub import HfApi
+from huggingface_hub.utils import get_session
+
+from mat_vis_hub import errors, throttle
+from mat_vis_hub._hub.errors import raise_refusal
+from mat_vis_hub._hub.routes import Route, route_of
+from mat_vis_hub._internal import clock, sanitize
+from mat_vis_hub.throttle import Caller, Target, Throttle
+
+MARK = "x-mat-vis-hub-call"  # the header by which a request names its `ThrottledHfApi`; never sent
+_REFUSED = 429
+
+_marks: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_marked: WeakValueDictionary[str, Any] = WeakValueDictionary()
+_lock = threading.Lock()
+_everywhere: list[Caller] = []  # the latest one applies
+
+
+class _Thread(threading.local):
+    """What this thread is doing."""
+
+    job: Caller | None = None  # whose background job it runs, if that began inside `everywhere()`
+    sending = False  # whether it is inside a wrapped `send` already
+
+
+_thread = _Thread()
+
+
+def mark_of(caller: Caller) -> str:
+    """The value of the header that names `caller`, for as long as it exists."""
+    mark = _marks.get(caller)
+    if mark is None:
+        with _lock:
+            mark = _marks.setdefault(caller, uuid.uuid4().hex)
+            _marked[mark] = caller
+    return mark
+
+
+def install() -> bool:
+    """
+    Wrap the `send` method of huggingface_hub's client, unless that is done already.
+
+    Returns:
+        Whether requests pass through the wrapper. A client of the user's own may have no such method.
+    """
+    client = get_session()
+    if "send" in getattr(client, "__dict__", ()):  # replaced on this one client
+        return False
+    send = getattr(type(client), "send", None)
+    if not inspect.isfunction(send):
+        return False
+    if not hasattr(send, "_mat_vis_hub_wrapped"):
+        with _lock:
+            _wrap(next(cls for cls in type(client).__mro__ if "send" in vars(cls)))
+    return True
+
+
+def _wrap(cls: Any) -> None:
+    send: Any = vars(cls)["send"]
+    if hasattr(send, "_mat_vis_hub_wrapped"):
+        return
+
+    @functools.wraps(send)
+    def wrapped(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        caller = _caller_of(client, request)
+        if caller is None or _thread.sending:  # redirects, and a subclass that calls super().send
+            return send(client, request, *args, **kwargs)
+        route = route_of(request.method, str(request.url))
+        if route is None:
+            return send(client, request, *args, **kwargs)
+        attempt = functools.partial(_attempt, functools.partial(send, client, request, *args), request, kwargs)
+        if route.kind == "commit":
+            return _commit(attempt, request, caller, route)
+        try:
+            return attempt()
+        except Exception as error:
+            call = throttle.current() or Throttle(caller, Target(*route.about(), caller.source))
+            if not _can_replay(request):
+                raise
+            return call.retry(error, attempt)
+
+    wrapped._mat_vis_hub_wrapped = send  # type: ignore[attr-defined]  # how it is recognised
+    cls.send = wrapped
+
+
+def _caller_of(client: Any, request: Any) -> Caller | None:
+    """Whose request it is; `None` if it is not ours. Takes the mark off."""
+    mark = request.headers.get(MARK)
+    if mark is not None:
+        del request.headers[MARK]
+    if (current := throttle.current()) is not None:
+        return current.caller
+    if mark is not None:
+        return _marked.get(mark)
+    caller: Caller | None = _thread.job or (_everywhere[-1] if _everywhere else None)
+    return caller if caller is not None and client is get_session() else None  # else it is not huggingface_hub's
+
+
+def _commit(attempt: Callable[[], Any], request: Any, caller: Caller, route: Route) -> Any:
+    """Send a commit when it is its turn."""
+    call = throttle.current()
+    if call is None:
+        repository, revision = route.about()
+        error = sys.exc_info()[1]  # a loop that sends a commit again in smaller parts is handling it right now
+        if error is not None and repository is not None and errors.is_pointless(error, repository, clock.monotonic()):
+            raise error
+        call = Throttle(caller, Target(repository, revision, caller.source))
+
+    def send() -> Any:
+        response = attempt()
+        if response.status_code >= 400:
+            raise _Failed(response)  # the budget looks at it
+        return response
+
+    try:
+        return call.commit(send, can_retry=_can_replay(request))
+    except _Failed as answer:
+        return answer.response
+
+
+def _attempt(send: Callable[..., Any], request: Any, options: dict[str, Any]) -> Any:
+    """Send the request once. A refusal is raised as huggingface_hub's exception, whatever its body is."""
+    wants_stream = options.get("stream", False)
+    _thread.sending = True
+    try:
+        # The body is read here, and not in `send`, which would lose a refusal whose body is broken.
+        response = send(**{**options, "stream": True})
+    finally:
+        _thread.sending = False
+    if response.status_code == _REFUSED:
+        with suppress(Exception):
+            _read(response)
+        response.close()
+        sanitize.register_secret(request.headers.get("authorization", "").removeprefix("Bearer "))
+        raise_refusal(response)
+    if not wants_stream:
+        try:
+            _read(response)
+        except BaseException:
+            response.close()
+            raise
+    return response
+
+
+class _Failed(Exception):
+    """A commit was answered with an error that is no refusal."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+
+
+def _can_replay(request: Any) -> bool:
+    """Whether sending `request` twice sends the same bytes twice."""
+    if hasattr(request, "body"):  # a request of `requests`
+        return request.body is None or isinstance(request.body, (bytes, str))
+    try:
+        request.content  # noqa: B018  # httpx raises if the body is a stream
+    except Exception:
+        return False
+    return True
+
+
+def _read(response: Any) -> None:
+    """Read the body of a streamed response."""
+    if hasattr(response, "read"):
+        response.read()
+    else:
+        response.content  # noqa: B018  # `requests` reads it on first use
+
+
+# ---- everywhere ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def everywhere(caller: Caller) -> Iterator[None]:
+    """Within this context, `caller` applies to every request of huggingface_hub in this process."""
+    install()
+    with _lock:
+        _everywhere.append(caller)
+        _set_run_as_future(_run_as_future)  # until the last context ends
+    try:
+        yield
+    finally:
+        with _lock:
+            index = max(index for index, each in enumerate(_everywhere) if each is caller)
+            del _everywhere[index]
+            if not _everywhere:
+                _set_run_as_future(_plain_run_as_future)
+
+
+_plain_run_as_future: Any = HfApi.run_as_future
+
+
+def _set_run_as_future(function: Any) -> None:
+    api_class: Any = HfApi
+    api_class.run_as_future = function
+
+
+@functools.wraps(_plain_run_as_future)
+def _run_as_future(api: HfApi, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A job that begins inside `everywhere()` stays throttled when it ends later, also in threads of its own."""
+    caller = _everywhere[-1] if _everywhere else None
+    if caller is None:
+        return _plain_run_as_future(api, fn, *args, **kwargs)
+    args = tuple(_with_mark(arg, caller) if isinstance(arg, HfApi) else arg for arg in args)
+
+    def job() -> Any:
+        _thread.job = caller
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            _thread.job = None
+
+    return _plain_run_as_future(api, job)
+
+
+def _with_mark(api: HfApi, caller: Caller) -> HfApi:
+    marked = copy.copy(api)
+    marked.headers = {**(api.headers or {}), MARK: mark_of(caller)}
+    return marked

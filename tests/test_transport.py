@@ -1,0 +1,303 @@
+"""The wrapped client, over real HTTP: which requests are ours, and what a refused one costs."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from pathlib import Path
+from time import sleep
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import get_session
+
+import mat_vis_hub
+from mat_vis_hub import GaveUpEvent, RetryPolicy, ThrottledHfApi, ThrottleEvent, transport
+from tests.clients import BaseClient, factory_set_to
+
+REPO = "you/model"
+
+
+@pytest.fixture
+def hub(local_hub, time):
+    HfApi(endpoint=local_hub.url, token="hf_x").create_repo(REPO)
+    return local_hub
+
+
+@pytest.fixture
+def api(hub, told) -> ThrottledHfApi:
+    return ThrottledHfApi(
+        endpoint=hub.url, token="hf_x", source="baker", retry=RetryPolicy(jitter=0), hooks=[told.append]
+    )
+
+
+def plain(hub) -> HfApi:
+    return HfApi(endpoint=hub.url, token="hf_x")
+
+
+def commit(api: HfApi, path: str = "a.txt", content: object = b"a", **kwargs):
+    return api.create_commit(REPO, [CommitOperationAdd(path, content)], commit_message="Add", **kwargs)
+
+
+def seen(hub, endpoint: str) -> int:
+    return sum(request.endpoint == endpoint for request in hub.requests)
+
+
+class TestWhichRequestsAreOurs:
+    def test_those_of_a_throttled_object_and_no_others(self, api, hub, told):
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit", times=2)
+        commit(api)
+        assert [event.wait_s for event in told] == [30, 30]
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+        with pytest.raises(HfHubHTTPError):
+            commit(plain(hub), "b.txt")
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda api: api.whoami(),
+            lambda api: api.repo_info(REPO),
+            lambda api: api.list_repo_refs(REPO),
+            lambda api: list(api.list_repo_tree(REPO)),
+            lambda api: list(api.list_repo_commits(REPO)),
+            lambda api: api.get_paths_info(REPO, ["README.md"]),
+            lambda api: api.create_branch(REPO, branch="next"),
+            lambda api: api.create_tag(REPO, tag="v1"),
+            lambda api: api.create_repo("you/other"),
+            lambda api: api.repo_exists(REPO),
+        ],
+        ids=["whoami", "info", "refs", "tree", "commits", "paths", "branch", "tag", "repo", "exists"],
+    )
+    def test_every_api_request_of_it_waits_out_a_spent_bucket(self, api, hub, time, told, call):
+        hub.answer(429, headers={"RateLimit": '"api";r=0;t=55'}, body={"error": "We had to rate limit you."})
+        call(api)
+        assert time.waits == [55]
+        assert [(type(event), event.hint) for event in told] == [(ThrottleEvent, "ratelimit")]
+
+    def test_a_download_waits(self, api, hub, time, told, tmp_path):
+        commit(api)
+        hub.answer(429, headers={"RateLimit": '"resolvers";r=0;t=9'}, body={"error": "slow down"}, on="resolve")
+        path = api.hf_hub_download(REPO, "a.txt", cache_dir=tmp_path)
+        assert Path(path).read_bytes() == b"a"
+        assert time.waits == [9]
+
+    def test_the_threads_of_a_snapshot_download_wait(self, api, hub, time, tmp_path, monkeypatch):
+        monkeypatch.setattr("time.sleep", sleep)  # huggingface_hub polls its lock files
+        for number in range(4):
+            commit(api, f"{number}.txt")
+        hub.answer(429, headers={"Retry-After": "9"}, on="resolve", times=3)
+        folder = Path(api.snapshot_download(REPO, cache_dir=tmp_path))
+        assert sorted(path.name for path in folder.glob("?.txt")) == ["0.txt", "1.txt", "2.txt", "3.txt"]
+        assert time.waits == [9, 9, 9]
+
+    def test_a_merged_pull_request_is_a_commit(self, api, hub, time):
+        pull_request = commit(api, create_pr=True)
+        number = pull_request.pr_num
+        api.change_discussion_status(REPO, number, "open")
+        hub.answer(429, headers={"Retry-After": "30"}, on="merge")
+        api.merge_pull_request(REPO, number)
+        assert time.waits == [30]
+        commit(api, "b.txt")  # the gate is open again
+        assert time.waits == [30]
+
+    def test_the_private_header_is_never_sent(self, hub, time):
+        sent: list = []
+        with factory_set_to(lambda: RecordingClient(sent)):
+            api = ThrottledHfApi(endpoint=hub.url, token="hf_x", headers={"x-mine": "1"}, hooks=[])
+            assert transport.MARK in api.headers
+            api.repo_info(REPO)
+            commit(api)
+        assert len(sent) >= 3
+        assert not any(transport.MARK in names for names in sent)
+        assert all("x-mine" in names for names in sent)
+
+    def test_a_copy_is_a_caller_of_its_own(self, api):
+        import copy
+        import pickle
+
+        for twin in (copy.copy(api), copy.deepcopy(ThrottledHfApi()), pickle.loads(pickle.dumps(ThrottledHfApi()))):
+            assert twin.headers[transport.MARK] != api.headers[transport.MARK]
+
+
+class RecordingClient(BaseClient):
+    """A client of the user's own, which keeps the names of the headers that it sends."""
+
+    def __init__(self, sent: list) -> None:
+        super().__init__()
+        self.sent = sent
+
+    def send(self, request, **kwargs):
+        self.sent.append({name.lower() for name in request.headers})
+        return super().send(request, **kwargs)
+
+
+class PlainSubclass(BaseClient):
+    pass
+
+
+class TestClients:
+    def test_it_stays_in_place_when_huggingface_hub_makes_a_new_client(self, api, hub, time):
+        commit(api)
+        with factory_set_to(PlainSubclass):
+            hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+            commit(api, "b.txt")
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+        commit(api, "c.txt")
+        assert time.waits == [30, 30]
+
+    @pytest.mark.parametrize("client", [PlainSubclass, lambda: RecordingClient([])], ids=["inherits", "overrides"])
+    def test_a_client_of_the_users_own_is_retried_once_per_refusal(self, hub, time, told, client):
+        with factory_set_to(client):
+            api = ThrottledHfApi(endpoint=hub.url, token="hf_x", hooks=[told.append])
+            hub.answer(429, headers={"Retry-After": "30"}, on="commit", times=2)
+            commit(api)
+        assert [event.retry for event in told] == [1, 2]
+        assert seen(hub, "commit") == 3
+
+    def test_in_a_thread_with_a_client_of_its_own(self, api, hub, time):
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+        thread = threading.Thread(target=commit, args=(api,))
+        thread.start()
+        thread.join(60)
+        assert time.waits == [30]
+
+    def test_a_client_without_a_send_method_is_left_alone_and_commits_wait_all_the_same(self, hub, time, monkeypatch):
+        real = get_session()
+
+        class Bare:
+            """A client that hides how it sends."""
+
+            def __getattr__(self, name: str):
+                if name == "send":
+                    raise AttributeError(name)
+                return getattr(real, name)
+
+        plain_send = type(real).send
+        while hasattr(plain_send, "_mat_vis_hub_wrapped"):
+            plain_send = plain_send._mat_vis_hub_wrapped
+        monkeypatch.setattr(real, "send", plain_send.__get__(real), raising=False)
+        monkeypatch.setattr(transport, "get_session", Bare)
+        assert not transport.install()
+        api = ThrottledHfApi(endpoint=hub.url, token="hf_x", retry=RetryPolicy(jitter=0), hooks=[])
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+        commit(api)
+        assert time.waits == [30]
+
+    def test_what_is_no_method_is_not_wrapped(self, monkeypatch):
+        monkeypatch.setattr(transport, "get_session", lambda: SimpleNamespace(send=lambda request: None))
+        assert not transport.install()
+
+    def test_it_is_wrapped_once(self, api):
+        assert transport.install()
+        before = type(get_session()).send
+        for _ in range(3):
+            assert transport.install()
+        assert type(get_session()).send is before
+
+
+class TestReplay:
+    def test_the_same_bytes_are_sent_again_although_the_file_has_changed(self, api, hub, time, told, tmp_path):
+        path = tmp_path / "log.txt"
+        path.write_text("step 1")
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+        api.hooks = type(api.hooks)([lambda event: path.write_text("step 2")])
+        commit(api, "log.txt", str(path))
+        assert hub_content(hub, "log.txt") == b"step 1"
+        assert seen(hub, "preupload") == 1
+
+    def test_nothing_of_a_large_file_is_uploaded_again(self, api, hub, time):
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+        commit(api, "big.bin", io.BytesIO(b"0" * 300_000))
+        assert seen(hub, "commit") == 2
+        assert seen(hub, "preupload") == 1
+
+    @pytest.mark.parametrize(
+        "body",
+        ['"Too many requests"', "429", "null", "[]", '[{"error": "no"}]', b"\xff\xfe\x00", '{"error": 429}', ""],
+        ids=repr,
+    )
+    def test_a_refusal_with_any_body_is_waited_out(self, api, hub, time, body):
+        hub.answer(429, headers={"Retry-After": "30"}, body=body, on="commit")
+        commit(api)
+        assert time.waits == [30]
+
+    @pytest.mark.parametrize(
+        "headers", [{"Content-Encoding": "gzip"}, {"Content-Encoding": "br"}, {"Content-Encoding": "deflate"}], ids=str
+    )
+    def test_a_refusal_whose_body_cannot_be_decoded_is_waited_out(self, api, hub, time, headers):
+        hub.answer(429, headers={"Retry-After": "30", **headers}, body=b"\x1f\x8bnonsense", on="commit")
+        commit(api)
+        assert time.waits == [30]
+
+    def test_such_a_refusal_is_raised_as_huggingface_hubs_exception_in_the_end(self, hub, time):
+        api = ThrottledHfApi(endpoint=hub.url, token="hf_x", retry=RetryPolicy(max_retries=0), hooks=[])
+        hub.answer(429, body="null", on="commit")
+        with pytest.raises(HfHubHTTPError) as caught:
+            commit(api)
+        assert caught.value.response.status_code == 429
+
+
+class TestGivingUp:
+    def test_huggingface_hubs_own_retries_do_not_try_again(self, hub, time, told):
+        api = ThrottledHfApi(endpoint=hub.url, token="hf_x", retry=RetryPolicy(max_retries=1), hooks=[told.append])
+        hub.answer(429, headers={"Retry-After": "30"}, on="preupload", times=10)
+        with pytest.raises(HfHubHTTPError):
+            commit(api)
+        assert seen(hub, "preupload") == 2
+        assert [type(event) for event in told] == [ThrottleEvent, GaveUpEvent]
+
+    def test_the_upload_pipeline_does_not_try_again_in_smaller_commits(self, hub, time, told, tmp_path):
+        for number in range(60):
+            (tmp_path / f"{number}.txt").write_text(str(number))
+        hub.answer(429, headers={"Retry-After": "100000"}, on="commit", times=50)
+        api = ThrottledHfApi(endpoint=hub.url, token="hf_x", hooks=[told.append])
+        with api.everywhere(), pytest.raises(HfHubHTTPError):
+            plain(hub).upload_folder(repo_id=REPO, folder_path=tmp_path)
+        assert seen(hub, "commit") == 1
+        assert [type(event) for event in told] == [GaveUpEvent]
+
+    def test_a_new_call_of_the_users_own_is_tried_while_the_old_exception_is_handled(self, hub, time):
+        api = ThrottledHfApi(endpoint=hub.url, token="hf_x", retry=RetryPolicy(max_retries=0), hooks=[])
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+        try:
+            commit(api)
+        except HfHubHTTPError:
+            time.advance(31)
+            commit(api, "b.txt")
+        assert [each.paths for each in hub.commits] == [("b.txt",)]
+
+
+def hub_content(hub, path: str) -> bytes:
+    from urllib.request import urlopen
+
+    with urlopen(f"{hub.url}/{REPO}/resolve/main/{path}") as response:
+        return response.read()
+
+
+def test_the_package_imports_no_transport():
+    package = Path(mat_vis_hub.__file__).parent
+    imports = re.compile(r"^\s*(?:import|from)\s+(requests|httpx2?|urllib3|aiohttp)\b", re.MULTILINE)
+    for path in package.rglob("*.py"):
+        assert not imports.search(path.read_text(encoding="utf-8")), path
+
+
+# Every request that makes a commit has to be recognised as one. These are the addresses that huggingface_hub posts to.
+def test_every_address_of_a_commit_is_recognised():
+    from mat_vis_hub._hub.routes import route_of
+
+    posts = re.compile(r"""f["']\{[^"']*\}(/api/[^"']*/(?:commit/|merge)[^"']*)["']""")
+    found = set()
+    for path in Path(huggingface_hub.__file__).parent.rglob("*.py"):
+        found |= set(posts.findall(path.read_text(encoding="utf-8")))
+    assert found, "huggingface_hub builds the address of a commit in a way that this test does not see"
+    values = {"repo_type": "model", "discussion_num": "3"}
+    for template in found:
+        address = re.sub(r"\{([^}]*)\}", lambda match: values.get(match[1], "you/textures"), template)
+        address = address.replace("/commit/you/textures", "/commit/main")
+        route = route_of("POST", f"https://huggingface.co{address}")
+        assert route is not None
+        assert (route.kind, route.about()[0].repo_id) == ("commit", "you/textures"), template
