@@ -13,8 +13,10 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, parse_datetime
 
-_TIMEOUT = 10.0  # seconds without a word from the Hub
-_GRAIN = 1.0  # seconds; the clocks of HTTP and of git know no fractions
+from mat_vis_hub._hub.errors import status_of
+
+_TIMEOUT = 10.0  # seconds until the Hub must have answered
+_RESOLUTION = 1.0  # seconds; dates of HTTP and git have no fractions
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class Commit:
         id (`str`): Its oid.
         title (`str`): The first line of its message.
         message (`str`): The rest.
-        date (`float`): When it was made, in seconds since the epoch, as the server has it.
-        age (`float`): How many seconds before the answer that was, at the least: the answer's own `Date` counts, and
-            not the clock of this machine.
+        date (`float`): When it was made, in seconds since the epoch, by the server's clock.
+        age (`float`): The least number of seconds between the commit and the response. It rests on the response's own
+            `Date`, not on the clock of this machine.
     """
 
     id: str
@@ -47,10 +49,10 @@ def commits(
     token: str | bool | None = None,
 ) -> Iterator[Commit]:
     """
-    The commits of a branch, the newest first. A page is asked for when it is come to, and not before.
+    The commits of a branch, newest first. Each page is requested when it is needed.
 
     Args:
-        api (`HfApi`): Whose endpoint, headers and token to use.
+        api (`HfApi`): Provides the endpoint, the headers and the token.
         repo_id, repo_type, revision, token (*optional*): As in `HfApi.list_repo_commits`.
 
     Raises:
@@ -63,7 +65,7 @@ def commits(
     branch = quote(revision or constants.DEFAULT_REVISION, safe="")
     url: str | None = f"{api.endpoint}/api/{kind}s/{repo_id}/commits/{branch}"
     while url is not None:
-        # Not huggingface_hub's `paginate`: it may sleep on a failure, and we have a clock of our own.
+        # Not huggingface_hub's `paginate`, which sleeps after a failure without using our clock.
         response: Any = get_session().get(url, headers=headers, timeout=_TIMEOUT)
         hf_raise_for_status(response)
         yield from _page(response)
@@ -80,13 +82,13 @@ def recent_commits(
     known: Container[str] = (),
 ) -> Iterator[Commit]:
     """
-    The commits of the last `window` seconds on these branches, each once; without the first one of a whole history.
+    The commits of the last `window` seconds on these branches, each once, without the first commit of a repository.
 
     Args:
         api (`HfApi`), repo_id, repo_type (*optional*): As in [`commits`].
         window (`float`): Seconds.
-        revisions (`Iterable` of `str`, *optional*): The branches. One that is not there has no commits.
-        known (`Container` of `str`, *optional*): Oids below which there is nothing new.
+        revisions (`Iterable` of `str`, *optional*): The branches. A missing one has no commits.
+        known (`Container` of `str`, *optional*): Oids at which to stop: the commits before them are known.
     """
     found: set[str] = set()
     for revision in revisions:
@@ -97,22 +99,22 @@ def recent_commits(
                 found.add(commit.id)
                 yield commit
         except HfHubHTTPError as error:
-            if error.response is None or error.response.status_code != 404:
+            if status_of(error) != 404:
                 raise
 
 
 def _page(response: Any) -> list[Commit]:
     items = response.json()
     dates = [parse_datetime(item["date"]).timestamp() for item in items]
-    now = _sent_at(response) or max(dates, default=0.0)  # the newest commit is no younger than the answer
+    now = _sent_at(response) or max(dates, default=0.0)  # the newest commit is older than the response
     return [
-        Commit(item["id"], item.get("title", ""), item.get("message", ""), date, max(0.0, now - date - _GRAIN))
+        Commit(item["id"], item.get("title", ""), item.get("message", ""), date, max(0.0, now - date - _RESOLUTION))
         for item, date in zip(items, dates, strict=True)
     ]
 
 
 def _sent_at(response: Any) -> float | None:
-    """Seconds since the epoch, by the server's clock; `None` if it does not say."""
+    """When the response was sent, in seconds since the epoch by the server's clock. `None` if it has no date."""
     try:
         return parsedate_to_datetime(response.headers["date"]).timestamp()
     except (KeyError, ValueError, TypeError):

@@ -6,6 +6,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from huggingface_hub import constants
+
 
 class Repository(NamedTuple):
     """
@@ -57,3 +59,16 @@ def _canonical(endpoint: str) -> str:
     if port is not None and port != _DEFAULT_PORTS.get(parts.scheme):
         host = f"{host}:{port}"
     return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+
+
+def check_repo_type(repo_type: object) -> None:
+    """
+    Check the type of a repository before it is used in a request.
+
+    Raises:
+        [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+            If the installed huggingface_hub cannot commit to repositories of this type.
+    """
+    known = getattr(constants, "REPO_TYPES_WITH_KERNEL", constants.REPO_TYPES)
+    if repo_type not in known:
+        raise ValueError(f"repo_type={repo_type!r}: repo_type must be one of {', '.join(map(repr, known))}.")
