@@ -1,11 +1,11 @@
-"""CommitBatch: many files, few commits.
+"""CommitBatch: many files in few commits.
 
-Files gather until a commit is due; large ones are uploaded meanwhile, so that memory stays bounded. No thread runs
-behind it: whichever `add` makes an upload or a commit due does it before it returns.
+Files are staged until a commit is due. Large files are uploaded meanwhile, so memory stays bounded. There is no
+background thread: the `add` or `delete` that makes an upload or a commit due carries it out before it returns.
 
-Three locks, always taken in this order: `_committing` (one commit at a time), `_uploading` (one upload at a time) and
-`_lock` (what has gathered; held for moments only). While a commit waits for the Hub, other threads go on adding and
-uploading until the next batch is full as well; then they wait, too.
+There are three locks, always taken in this order: `_commit_lock` (one commit at a time), `_upload_lock` (one upload at
+a time) and `_lock` (the staged operations; held briefly). While a commit waits for the Hub, other threads go on adding
+and uploading until the next batch is full. Then they wait for the commit.
 """
 
 from __future__ import annotations
@@ -23,81 +23,88 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
+from mat_vis_hub._hub.operations import forget_remote, is_stored, is_unchanged
+from mat_vis_hub._hub.repository import check_repo_type
 from mat_vis_hub._internal import clock, progress
 from mat_vis_hub._internal.sanitize import one_line
-from mat_vis_hub.commits.staging import Changes, FolderLimit, checked_path, is_uploaded, operation_for
+from mat_vis_hub.commits.staging import FolderLimit, StagingArea, addition_of, checked_path
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _MB = 1_000_000
-# The Hub takes 25,000 files and 1 GB of regular content in one commit. One that failed goes again together with what
-# has gathered meanwhile, which may be as much again: each stays below half of that.
+# The Hub takes 25,000 files and 1 GB of regular content in one commit. After a failed commit, the next one also
+# contains what was staged meanwhile, which may be as much again. So each stays below half of that.
 _MOST_FILES, _MOST_BYTES = 12_500, 400 * _MB
-# Gathered for one upload: 256 is what one request asks about, and Xet needs some nine times the bytes while it uploads.
+# One preupload request asks about up to 256 files. Xet needs about nine times the bytes while it uploads them.
 _UPLOAD_FILES, _UPLOAD_BYTES = 256, 16 * _MB
-_EAGEREST = 0.1  # the share of its maxima at which a batch is due while nothing is spent
+_SMALLEST_SHARE = 0.1  # of its maxima, at which a batch is due while no commits are used
 _PATHS_PER_REQUEST = 500
 _logger = logging.getLogger("mat_vis_hub")
 
 
-def due_share(spent: int, limit: int) -> float:
+def due_share(used: int, limit: int) -> float:
     """
-    The share of its maxima at which a batch is due, when `spent` of `limit` commits have been made in this window.
+    The share of its maxima at which a batch is due.
 
-    A tenth at first, so that files are committed promptly; growing exponentially; all of it from half the limit on.
-    A long run at any steady pace therefore soon makes few and large commits, and reaches the limit only if even full
-    batches come faster than the limit allows.
+    It is a tenth at first, so that files are committed promptly. It grows exponentially and reaches 1 at half the
+    limit. A long run at a steady pace therefore soon makes few large commits, and is refused only if even full batches
+    come faster than the limit allows.
+
+    Args:
+        used (`int`): Commits made in the current window.
+        limit (`int`): Commits that the Hub accepts per window.
 
     Example:
     ```python
-    >>> [round(due_share(spent, limit=128), 2) for spent in (0, 16, 32, 48, 64, 128)]
+    >>> [round(due_share(used, limit=128), 2) for used in (0, 16, 32, 48, 64, 128)]
     [0.1, 0.18, 0.32, 0.56, 1.0, 1.0]
 
     ```
     """
-    return math.pow(_EAGEREST, max(0.0, 1.0 - spent / (limit / 2)))
+    return math.pow(_SMALLEST_SHARE, max(0.0, 1.0 - used / (limit / 2)))
 
 
 class CommitBatch:
     """
-    Gathers changes to one branch of a repository, and commits them in as few commits as the quota demands.
+    Stages changes to one branch of a repository and commits them in as few commits as the quota requires.
 
-    A batch is due at a share of one of its maxima: a tenth while nothing has been committed lately, all of it from half
-    the quota on (see [`due_share`]). Leaving the `with` block commits the rest.
+    A batch is due at a share of one of its maxima: a tenth while no commits were made recently, all of it from half the
+    quota on (see [`due_share`]). Leaving the `with` block commits the rest.
 
-    Every method may be called from any thread. An `add` or `delete` that makes a commit due waits for it; if that
-    fails, what `HfApi` raised is raised, and the changes stay `pending`: the next commit takes them along, and uploads
-    nothing twice. A full batch whose commit keeps failing takes no more files, and each `add` raises why.
+    Every method may be called from any thread. An `add` or `delete` that makes a commit due waits for it. If the commit
+    fails, the exception of `HfApi` is raised and its changes stay `pending`. The next commit includes them and uploads
+    nothing twice. A full batch whose commit keeps failing takes no more files: each `add` raises the reason.
 
-    Leaving the block by an exception commits what is due, unless that has just failed, and reports the rest: in a note
-    on the exception (Python 3.11+) and as a warning of the logger `mat_vis_hub`. Ctrl-C commits nothing, and reports.
+    If the block is left by an exception, what is due is committed, unless the last commit failed. What remains is
+    reported in a note on the exception (Python 3.11+) and in a warning of the logger `mat_vis_hub`. After Ctrl-C
+    nothing is committed, and everything is reported.
 
     Args:
         api (`HfApi`):
-            Who commits. A [`ThrottledHfApi`] waits where the Hub refuses.
+            Sends the commits. A [`ThrottledHfApi`] waits when the Hub refuses one.
         repo_id (`str`):
             The repository, for example `"you/textures"`. It must exist.
         commit_message (`str`), commit_description (`str`, *optional*):
-            Of every commit.
+            Used for every commit.
         repo_type, revision, token (*optional*):
-            As in `HfApi.create_commit`. Pull requests are not opened; a revision `refs/pr/1` is fine.
+            As in `HfApi.create_commit`. A batch opens no pull request; a revision `refs/pr/1` works.
         source (`str`, *optional*):
             Who is writing, as in `ThrottledHfApi.create_commit`.
         max_files (`int`, *optional*, defaults to `1000`):
             Changes in one commit. At most 12,500, half of what the Hub takes.
         max_bytes (`int`, *optional*, defaults to 100 MB):
-            Bytes of regular files in one commit; large files do not count, they are uploaded as they come. At most
-            400 MB.
+            Bytes of regular files in one commit. Large files do not count: they are uploaded when they are added. At
+            most 400 MB.
         max_age (`float`, *optional*, defaults to `300.0`):
             Seconds that a change waits for its commit. Checked by each `add` and `delete`, not by a thread.
         limit (`int`, *optional*, defaults to `128`), window (`float`, *optional*, defaults to `3600.0`):
-            The commits that the Hub accepts per so many seconds.
+            Commits that the Hub accepts per window, and the window in seconds.
 
     Raises:
         [`TypeError`](https://docs.python.org/3/library/exceptions.html#TypeError),
         [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
-            If an argument makes no sense; the message names it.
+            If an argument is invalid; the message names it.
 
     Example:
     ```python
@@ -130,8 +137,11 @@ class CommitBatch:
         window: float = 3600.0,
     ) -> None:
         utils.validate_repo_id(repo_id)
+        check_repo_type(repo_type)
         if not isinstance(commit_message, str) or not commit_message:
             raise ValueError(f"commit_message={commit_message!r}: every commit needs a message.")
+        if source is not None and not isinstance(source, str):
+            raise TypeError(f"source={source!r}: source must be a string.")
         _check_number(max_files=max_files, max_bytes=max_bytes, limit=limit, at_least=1)
         _check_number(max_age=max_age, window=window, at_least=0)
         self._api = api
@@ -141,64 +151,91 @@ class CommitBatch:
             self._commit_arguments["source"] = source
         self._max_files, self._max_bytes = min(max_files, _MOST_FILES), min(max_bytes, _MOST_BYTES)
         self._max_age, self._limit, self._window = max_age, limit, window
-        self._committing, self._uploading, self._lock = threading.Lock(), threading.Lock(), threading.Lock()
-        self._pending, self._in_flight = Changes(), Changes()
-        self._fresh: dict[str, CommitOperationAdd] = {}  # of the pending ones, those that go with the next upload
-        self._held = 0  # bytes of the other pending ones that wait for the commit: regular content
+        self._commit_lock, self._upload_lock, self._lock = threading.Lock(), threading.Lock(), threading.Lock()
+        self._staged, self._in_flight = StagingArea(), StagingArea()
+        self._not_uploaded: dict[str, CommitOperationAdd] = {}  # staged files that the next upload includes
+        self._regular_bytes = 0  # of the other staged files: content that travels inside the commit
         self._commits: list[CommitInfo] = []
-        self._landed_at: list[float] = []
-        self._failed = False  # the last commit did
-        self._folders = FolderLimit(self._files_of)
+        self._committed_at: list[float] = []
+        self._last_commit_failed = False
+        self._folder_limit = FolderLimit(self._files_of)
         self._bar: Any = None
 
-    # ---- what callers do -------------------------------------------------------------------------------
+    # ---- public ------------------------------------------------------------------------------------------
 
     def add(self, path_in_repo: str, content: str | os.PathLike[str] | bytes | BinaryIO) -> None:
         """
-        Put a file at `path_in_repo`: a local path, bytes, or a binary stream, which is taken from its beginning.
+        Add a file.
 
-        A local file must stay as it is until it is committed; a stream may be closed at once. Of two files for one path
-        the later wins. The 10,001st file of a folder raises `ValueError`.
+        A local file must not change until it is committed. A stream may be closed at once. If a path is added twice,
+        the later content counts.
+
+        Args:
+            path_in_repo (`str`):
+                The file's path in the repository.
+            content (`str`, `Path`, `bytes` or binary stream):
+                A local path, the content itself, or a stream, which is read from its beginning.
+
+        Raises:
+            [`TypeError`](https://docs.python.org/3/library/exceptions.html#TypeError),
+            [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+                If an argument is invalid, or if the folder already has 10,000 files. The batch is unchanged.
+            Whatever `HfApi` raises if an upload or a commit was due and failed. The file has been added.
         """
-        operation = operation_for(checked_path(path_in_repo), content)
-        self._folders.admit(path_in_repo)
-        if not isinstance(operation.path_or_fileobj, (str, bytes)):
-            self._upload_stream(operation)
+        addition = addition_of(checked_path(path_in_repo), content)
+        self._folder_limit.admit(path_in_repo)
+        if not isinstance(addition.path_or_fileobj, (str, bytes)):
+            self._upload_stream(addition)
 
-        def gather() -> None:
-            self._pending.add(operation)
-            # An upload compares a file with the Hub's; that is about to change where a commit under way touches it.
-            if not is_uploaded(operation) and not self._in_flight.touches(path_in_repo):
-                self._fresh[path_in_repo] = operation
+        def stage() -> None:
+            self._staged.add(addition)
+            # An upload compares a file with the branch, which a commit in flight may be about to change.
+            if not is_stored(addition) and not self._in_flight.touches(path_in_repo):
+                self._not_uploaded[path_in_repo] = addition
 
-        self._change(path_in_repo, gather)
+        self._stage(path_in_repo, stage)
 
     def delete(self, path_in_repo: str) -> None:
         """
-        Delete a file, or a folder if the path ends in `/`, together with what this batch has added there so far.
+        Delete a file or a folder, including what this batch has added there.
 
-        What is not there when the batch is committed is left out, with a warning of the logger `mat_vis_hub`.
+        What does not exist when the batch is committed is left out, with a warning of the logger `mat_vis_hub`.
+
+        Args:
+            path_in_repo (`str`):
+                The path in the repository. A folder's ends in `/`.
+
+        Raises:
+            [`TypeError`](https://docs.python.org/3/library/exceptions.html#TypeError),
+            [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+                If the path is invalid.
+            Whatever `HfApi` raises if a commit was due and failed. The deletion stays pending.
         """
         checked_path(path_in_repo.removesuffix("/") if isinstance(path_in_repo, str) else path_in_repo)
-        self._folders.forget(path_in_repo)
-        self._change(path_in_repo, lambda: self._pending.delete(path_in_repo))
+        self._folder_limit.forget(path_in_repo)
+        self._stage(path_in_repo, lambda: self._staged.delete(path_in_repo))
 
     def flush(self) -> CommitInfo | None:
-        """Commit all that is pending now. `None` if that changes nothing."""
-        with self._committing:
+        """
+        Commit everything that is pending.
+
+        Returns:
+            `CommitInfo`, or `None` if that changes nothing.
+        """
+        with self._commit_lock:
             return self._commit()
 
     @property
     def commits(self) -> list[CommitInfo]:
-        """What landed, in order."""
+        """The commits of this batch, in order."""
         with self._lock:
             return list(self._commits)
 
     @property
     def pending(self) -> list[str]:
-        """The paths whose addition or deletion has not landed yet; those of a commit under way among them."""
+        """The paths whose addition or deletion is not committed yet, including those of a commit in flight."""
         with self._lock:
-            return list(dict.fromkeys([*self._in_flight.paths(), *self._pending.paths()]))
+            return list(dict.fromkeys([*self._in_flight.paths(), *self._staged.paths()]))
 
     def __enter__(self) -> Self:
         self._bar = utils.tqdm(  # type: ignore[no-untyped-call]  # huggingface_hub's has no types
@@ -210,7 +247,7 @@ class CommitBatch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if error is None or (isinstance(error, Exception) and not self._failed and self._is_due()):
+            if error is None or (isinstance(error, Exception) and not self._last_commit_failed and self._is_due()):
                 self.flush()
         except BaseException as failure:
             if error is None or not isinstance(failure, Exception):
@@ -220,133 +257,134 @@ class CommitBatch:
         finally:
             self._bar.close()
             self._bar = None
-            self._report(error)
+            self._report_pending(error)
 
-    # ---- when --------------------------------------------------------------------------------------------
+    # ---- when to upload and commit -----------------------------------------------------------------------
 
-    def _change(self, path: str, change: Callable[[], None]) -> None:
-        """Apply `change` to what is pending, once there is room; then do what has become due."""
-        while not self._apply(path, change):
+    def _stage(self, path: str, stage: Callable[[], None]) -> None:
+        """Call `stage` once there is room, then upload and commit what has become due."""
+        while not self._stage_if_room(path, stage):
             self._do_what_is_due()
         self._do_what_is_due()
 
-    def _apply(self, path: str, change: Callable[[], None]) -> bool:
+    def _stage_if_room(self, path: str, stage: Callable[[], None]) -> bool:
         with self._lock:
-            if path not in self._pending.additions and (self._is_full() or self._is_crowded()):
+            if path not in self._staged.additions and (self._is_full() or self._needs_upload()):
                 return False
-            self._pending.since = self._pending.since if self._pending else clock.monotonic()
-            change()
+            if not self._staged:
+                self._staged.since = clock.monotonic()
+            stage()
             self._show()
             return True
 
     def _do_what_is_due(self) -> None:
-        if self._is_crowded():
-            self._upload_fresh()
-        # Whoever finds a commit under way leaves it at that, unless there is no room for more.
-        if (self._is_due() or self._is_full()) and self._committing.acquire(blocking=self._is_full()):
+        if self._needs_upload():
+            self._upload_staged()
+        # Another thread may be committing. Wait for it only if there is no room for more.
+        if (self._is_due() or self._is_full()) and self._commit_lock.acquire(blocking=self._is_full()):
             try:
                 if self._is_due():
                     self._commit()
             finally:
-                self._committing.release()
+                self._commit_lock.release()
 
     def _is_due(self) -> bool:
-        share = due_share(self._spent(), self._limit)
-        changes = self._pending
-        aged = bool(changes) and clock.monotonic() - changes.since >= share * self._max_age
-        return aged or self._has_reached(share)
+        share = due_share(self._commits_used(), self._limit)
+        staged = self._staged
+        is_old = bool(staged) and clock.monotonic() - staged.since >= share * self._max_age
+        return is_old or self._has_reached(share)
 
     def _is_full(self) -> bool:
-        # A failed commit takes along what has gathered meanwhile: while it is tried again, nothing more may gather.
-        return self._has_reached(1.0) or (self._failed and bool(self._in_flight))
+        # A failed commit is retried together with what was staged meanwhile, so nothing is added during the retry.
+        return self._has_reached(1.0) or (self._last_commit_failed and bool(self._in_flight))
 
     def _has_reached(self, share: float) -> bool:
-        return len(self._pending) >= max(1.0, share * self._max_files) or self._held >= share * self._max_bytes
+        enough_files = len(self._staged) >= max(1.0, share * self._max_files)
+        return enough_files or self._regular_bytes >= share * self._max_bytes
 
-    def _is_crowded(self) -> bool:
-        sizes = [operation.upload_info.size for operation in list(self._fresh.values())]
-        room = max(1, min(_UPLOAD_BYTES, self._max_bytes - self._held))  # it may be regular content, all of it
+    def _needs_upload(self) -> bool:
+        sizes = [addition.upload_info.size for addition in list(self._not_uploaded.values())]
+        room = max(1, min(_UPLOAD_BYTES, self._max_bytes - self._regular_bytes))  # all of it may be regular content
         return len(sizes) >= _UPLOAD_FILES or sum(sizes) >= room
 
-    def _spent(self) -> int:
-        """The commits of this window as far as this batch knows: its own. A shared count would be asked here."""
-        began = clock.monotonic() - self._window
-        return sum(landed_at > began for landed_at in list(self._landed_at))
+    def _commits_used(self) -> int:
+        """The commits in the current window, as far as this batch knows: its own."""
+        window_began = clock.monotonic() - self._window
+        return sum(moment > window_began for moment in list(self._committed_at))
 
     # ---- uploads -----------------------------------------------------------------------------------------
 
-    def _upload_fresh(self) -> None:
-        with self._uploading:
+    def _upload_staged(self) -> None:
+        with self._upload_lock:
             with self._lock:
-                if not self._is_crowded():
-                    return  # another thread has just done it
-                fresh, self._fresh = self._fresh, {}
-                current = [add for path, add in fresh.items() if self._pending.additions.get(path) is add]
+                if not self._needs_upload():
+                    return  # another thread has just uploaded
+                taken, self._not_uploaded = self._not_uploaded, {}
+                current = [add for path, add in taken.items() if self._staged.additions.get(path) is add]
             try:
                 self._upload(current)
             finally:
                 with self._lock:
-                    self._count_held()
+                    self._count_regular_bytes()
 
-    def _upload_stream(self, operation: CommitOperationAdd) -> None:
-        """A stream too large for memory goes up at once: its caller may close it."""
-        is_about_to_change = self._in_flight.touches(operation.path_in_repo)
-        with self._committing if is_about_to_change else contextlib.nullcontext(), self._uploading:
-            stream: Any = operation.path_or_fileobj
-            self._upload([operation])
-            if not is_uploaded(operation):  # the repository's .gitignore names it
-                operation.path_or_fileobj = stream.read()
+    def _upload_stream(self, addition: CommitOperationAdd) -> None:
+        """Upload a stream that is too long for memory now, because its caller may close it."""
+        branch_will_change = self._in_flight.touches(addition.path_in_repo)
+        with self._commit_lock if branch_will_change else contextlib.nullcontext(), self._upload_lock:
+            stream: Any = addition.path_or_fileobj
+            self._upload([addition])
+            if not is_stored(addition):  # excluded by the repository's .gitignore
+                addition.path_or_fileobj = stream.read()
 
     def _upload(self, additions: Iterable[CommitOperationAdd]) -> None:
-        """Store what is large, and find out what is not. Costs nothing for what has been here before."""
+        """Store the large files, and find out which ones are regular. Repeating it sends no request."""
         self._api.preupload_lfs_files(additions=additions, free_memory=True, **self._where)
 
-    def _count_held(self) -> None:
-        waiting = (add for path, add in self._pending.additions.items() if path not in self._fresh)
-        self._held = sum(add.upload_info.size for add in waiting if not is_uploaded(add))
+    def _count_regular_bytes(self) -> None:
+        additions = self._staged.additions.items()
+        waiting = (add for path, add in additions if path not in self._not_uploaded)
+        self._regular_bytes = sum(add.upload_info.size for add in waiting if not is_stored(add))
 
     # ---- commits -----------------------------------------------------------------------------------------
 
     def _commit(self) -> CommitInfo | None:
         try:
             with self._lock:
-                self._in_flight, self._pending = self._pending, Changes()
-                self._fresh, self._held = {}, 0
+                self._in_flight, self._staged = self._staged, StagingArea()
+                self._not_uploaded, self._regular_bytes = {}, 0
             info = self._send(self._in_flight) if self._in_flight else None
         except BaseException:
-            self._failed = True
+            self._last_commit_failed = True
             with self._lock:
-                self._pending, self._in_flight = self._in_flight.then(self._pending), Changes()
-                self._count_held()
+                self._staged, self._in_flight = self._in_flight.merge(self._staged), StagingArea()
+                self._count_regular_bytes()
             raise
-        self._failed = False
+        self._last_commit_failed = False
         with self._lock:
-            landed, self._in_flight = len(self._in_flight), Changes()
+            done, self._in_flight = len(self._in_flight), StagingArea()
             if info is not None:
                 self._commits.append(info)
-                self._landed_at.append(clock.monotonic())
-            self._show(landed)
+                self._committed_at.append(clock.monotonic())
+            self._show(done)
         return info
 
-    def _send(self, changes: Changes) -> CommitInfo | None:
-        with self._uploading:
-            self._upload(list(changes.additions.values()))
-        deletions = list(self._without_missing(changes.deletions))
-        additions = list(changes.additions.values())
-        for operation in additions:
-            if changes.deletes(operation.path_in_repo):  # some versions leave it out if it equals what is deleted here
-                operation._remote_oid = None
-        operations = [*deletions, *additions]
+    def _send(self, staged: StagingArea) -> CommitInfo | None:
+        additions = list(staged.additions.values())
+        with self._upload_lock:
+            self._upload(additions)
+        for addition in additions:
+            if staged.deletes(addition.path_in_repo):  # some versions leave out a file that equals the deleted one
+                forget_remote(addition)
+        operations = [*self._existing(staged.deletions), *additions]
         if not operations:
             return None
         create_commit: Callable[..., CommitInfo] = self._api.create_commit
         info = create_commit(operations=operations, **self._where, **self._commit_arguments)
-        # Where no file differs from the Hub's, huggingface_hub commits nothing and returns the last commit there is.
-        landed = deletions or any(operation._is_committed for operation in additions)
-        return info if landed else None
+        # If nothing changes, huggingface_hub sends no commit and returns the newest one of the branch.
+        return None if all(map(is_unchanged, operations)) else info
 
-    def _without_missing(self, paths: Iterable[str]) -> Iterator[CommitOperationDelete]:
-        """The deletions that the Hub would not refuse: one path that is not there would hold up all the others."""
+    def _existing(self, paths: Iterable[str]) -> Iterator[CommitOperationDelete]:
+        """The deletions of what exists. The Hub would refuse the whole commit because of one missing path."""
         for chunk in utils.chunk_iterable(paths, _PATHS_PER_REQUEST):
             wanted = list(chunk)
             infos = self._api.get_paths_info(paths=[path.rstrip("/") for path in wanted], **self._where)
@@ -359,25 +397,24 @@ class CommitBatch:
                     _logger.warning("%s has no %s %s to delete.", self._where["repo_id"], kind, one_line(path))
 
     def _files_of(self, folder: str) -> set[str]:
-        """The names of the files that `folder` will have once all that is pending is committed."""
+        """The names of the files that `folder` will have once everything pending is committed."""
         with self._lock:
-            changes = Changes().then(self._in_flight).then(self._pending)
+            pending = StagingArea().merge(self._in_flight).merge(self._staged)
         try:
             tree = self._api.list_repo_tree(path_in_repo=folder or None, **self._where)
-            there = [entry.path for entry in tree if isinstance(entry, RepoFile) and not changes.deletes(entry.path)]
+            there = [entry.path for entry in tree if isinstance(entry, RepoFile) and not pending.deletes(entry.path)]
         except EntryNotFoundError:
             there = []
-        return {path.rpartition("/")[2] for path in (*there, *changes.additions) if path.rpartition("/")[0] == folder}
+        return {path.rpartition("/")[2] for path in (*there, *pending.additions) if path.rpartition("/")[0] == folder}
 
-    # ---- what people see ---------------------------------------------------------------------------------
+    # ---- progress and reports ----------------------------------------------------------------------------
 
-    def _show(self, landed: int = 0) -> None:
+    def _show(self, done: int = 0) -> None:
         if self._bar is not None:
-            self._bar.set_postfix(commits=len(self._commits), pending=len(self._pending), refresh=False)
-            self._bar.update(landed)
+            self._bar.set_postfix(commits=len(self._commits), pending=len(self._staged), refresh=False)
+            self._bar.update(done)
 
-    def _report(self, error: BaseException | None) -> None:
-        """Say what has not been committed."""
+    def _report_pending(self, error: BaseException | None) -> None:
         left = self.pending
         if not left:
             return

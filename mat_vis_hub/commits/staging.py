@@ -1,4 +1,4 @@
-"""What goes into a commit: files and deletions, checked one by one, and merged as a file system would."""
+"""What the next commit will contain: additions and deletions, checked when they are staged."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd
 
 STREAM_IN_MEMORY = 16_000_000  # bytes; a shorter stream is read into memory
-_FOLDER_LIMIT = 10_000  # files in one folder of the Hub
-_FOLDER_IN_QUESTION = 5_000  # from so many on it is worth requests to know how many there are
+_FOLDER_LIMIT = 10_000  # files that the Hub takes in one folder
+# Counting the files of a folder takes requests, so it begins with this many additions to it.
+_COUNT_FOLDER_FROM = 5_000
 
 
-class Changes:
-    """What a commit does to a repository, as a file system would: deletions first, then additions."""
+class StagingArea:
+    """
+    Staged additions and deletions of one commit.
+
+    They behave as on a file system: the last operation on a path counts, and deleting a folder also removes what was
+    staged inside it. A commit applies its deletions first and then its additions.
+    """
 
     def __init__(self) -> None:
         self.additions: dict[str, CommitOperationAdd] = {}
-        self.deletions: dict[str, None] = {}  # in order; a folder ends in "/"
-        self.since = 0.0  # when the first change was made
+        self.deletions: dict[str, None] = {}  # an ordered set; the path of a folder ends in "/"
+        self.since = 0.0  # when the first operation was staged, on the monotonic clock
 
     def __len__(self) -> int:
         return len(self.additions) + len(self.deletions)
@@ -42,14 +48,14 @@ class Changes:
             self.deletions[path] = None
 
     def deletes(self, path: str) -> bool:
-        """Whether what the repository has at `path` goes, by itself or with a folder."""
+        """Whether the commit deletes what the repository has at `path`, directly or with a folder above it."""
         return path in self.deletions or any(folder in self.deletions for folder in _folders_above(path))
 
     def touches(self, path: str) -> bool:
         return path in self.additions or self.deletes(path)
 
-    def then(self, later: Changes) -> Changes:
-        """Make `later` part of these changes."""
+    def merge(self, later: StagingArea) -> StagingArea:
+        """Stage the operations of `later` on top of these. Returns this object."""
         for path in later.deletions:
             self.delete(path)
         for operation in later.additions.values():
@@ -58,33 +64,39 @@ class Changes:
 
 
 class FolderLimit:
-    """Refuses the file that would be one too many for its folder."""
+    """
+    Refuses additions to a folder that already has as many files as the Hub takes.
+
+    Args:
+        files_of (`Callable`):
+            Returns the names of a folder's files. Called once per folder, and only if the folder may be full.
+    """
 
     def __init__(self, files_of: Callable[[str], set[str]]) -> None:
-        self._files_of = files_of  # costs requests, so it is asked once per folder, and only where it matters
+        self._files_of = files_of
         self._lock = threading.Lock()
         self._added: Counter[str] = Counter()
         self._names: dict[str, set[str]] = {}
 
     def admit(self, path: str) -> None:
-        """Count a file that is about to be added; `ValueError` if its folder is full."""
+        """Count a file that is about to be staged. Raises `ValueError` if its folder is full."""
         folder, _, name = path.rpartition("/")
         with self._lock:
             self._added[folder] += 1
-            if self._added[folder] < _FOLDER_IN_QUESTION:
+            if self._added[folder] < _COUNT_FOLDER_FROM:
                 return
             if folder not in self._names:
                 self._names[folder] = self._files_of(folder)
             names = self._names[folder]
             if name not in names and len(names) >= _FOLDER_LIMIT:
                 raise ValueError(
-                    f"{path!r}: the folder {folder or '/'!r} has {_FOLDER_LIMIT:,} files already, and the Hub takes no"
-                    " more. Spread them over more folders."
+                    f"{path!r}: the folder {folder or '/'!r} already has {_FOLDER_LIMIT:,} files, and the Hub takes no"
+                    " more. Spread the files over more folders."
                 )
             names.add(name)
 
     def forget(self, path: str) -> None:
-        """Make room for what is deleted: a file, or a folder if the path ends in `/`."""
+        """Stop counting what is deleted: a file, or a folder if the path ends in `/`."""
         folder, _, name = path.rpartition("/")
         with self._lock:
             if name:
@@ -95,20 +107,32 @@ class FolderLimit:
                     names.clear()
 
 
-def operation_for(path: str, content: Any) -> CommitOperationAdd:
-    """A file with its content: a local path, bytes, or a binary stream. Only a long stream is left as it is."""
+def addition_of(path: str, content: Any) -> CommitOperationAdd:
+    """
+    An addition of a local path, bytes, or a binary stream.
+
+    A stream is read into memory. A long one stays a stream, rewound to its beginning.
+
+    Raises:
+        [`TypeError`](https://docs.python.org/3/library/exceptions.html#TypeError)
+            If the content is something else.
+        [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+            If there is no such file, or if a long stream cannot be rewound.
+    """
     if isinstance(content, (str, os.PathLike)):
         return CommitOperationAdd(path, os.path.expanduser(os.fspath(content)))
     if isinstance(content, (bytes, bytearray, memoryview)):
         return CommitOperationAdd(path, bytes(content))
     if not hasattr(content, "read"):
         raise TypeError(f"The content of {path!r} is {type(content).__name__}; give a path, bytes or a binary stream.")
-    can_rewind = content.seekable()
+    return _addition_of_stream(path, content)
+
+
+def _addition_of_stream(path: str, stream: Any) -> CommitOperationAdd:
+    can_rewind = stream.seekable()
     if can_rewind:
-        content.seek(0)
-    start = content.read(STREAM_IN_MEMORY)
-    if not isinstance(start, bytes):
-        raise TypeError(f"The content of {path!r} is a text stream; open it in binary mode.")
+        stream.seek(0)
+    start = _read(path, stream)
     if len(start) < STREAM_IN_MEMORY:
         return CommitOperationAdd(path, start)
     if not can_rewind:
@@ -116,13 +140,32 @@ def operation_for(path: str, content: Any) -> CommitOperationAdd:
             f"The content of {path!r} is a stream of {STREAM_IN_MEMORY:,} bytes or more that cannot be rewound."
             " Save it to a file and add that file's path."
         )
-    content.seek(0)
-    return CommitOperationAdd(path, content)
+    stream.seek(0)
+    return CommitOperationAdd(path, stream)
 
 
-def is_uploaded(operation: CommitOperationAdd) -> bool:
-    """Whether its content is stored already. An empty file counts: there is nothing to store."""
-    return operation.path_or_fileobj == b""  # what `HfApi.preupload_lfs_files(free_memory=True)` leaves
+def _read(path: str, stream: Any) -> bytes:
+    """Up to `STREAM_IN_MEMORY` bytes. One call may return fewer although more follow: pipes and sockets do that."""
+    chunks: list[bytes] = []
+    missing = STREAM_IN_MEMORY
+    while missing > 0:
+        chunk = stream.read(missing)
+        if not isinstance(chunk, bytes):
+            raise TypeError(f"The content of {path!r} is not a stream of bytes; open it in binary, blocking mode.")
+        if not chunk:
+            break
+        chunks.append(chunk)
+        missing -= len(chunk)
+    return b"".join(chunks)
+
+
+def checked_path(path: object) -> str:
+    """Return `path`. Raises `TypeError` or `ValueError` if no file in a repository can have it."""
+    if not isinstance(path, str):
+        raise TypeError(f"{path!r} is not the path of a file in a repository: a path is a string.")
+    if any(name in ("", ".", "..") for name in path.split("/")):
+        raise ValueError(f"{path!r} is not the path of a file in a repository, as in 'folder/file.json'.")
+    return path
 
 
 def _folders_above(path: str) -> Iterator[str]:
@@ -130,12 +173,3 @@ def _folders_above(path: str) -> Iterator[str]:
     while end >= 0:
         yield path[: end + 1]
         end = path.rfind("/", 0, end)
-
-
-def checked_path(path: object) -> str:
-    """`path`; `TypeError` or `ValueError` unless it can be a file's in a repository."""
-    if not isinstance(path, str):
-        raise TypeError(f"path_in_repo={path!r}: a path in a repository is a string.")
-    if any(name in ("", ".", "..") for name in path.split("/")):
-        raise ValueError(f"path_in_repo={path!r}: a path in a repository is names with '/' between, as in 'a/b.png'.")
-    return path

@@ -1,13 +1,12 @@
-"""Read, change, commit, or try again: a commit that lands only on the very state it was built from.
+"""Optimistic concurrency: read, change, commit, and start again if another writer has committed meanwhile.
 
-Every read of a try sees one commit, and the commit names it as its parent. Where another writer came first, the Hub
-answers 412, and the next try reads and builds afresh. Threads of one process take turns instead.
+All reads of one attempt see the same commit, and the new commit names it as its parent. If the branch has moved, the
+Hub answers 412, and the next attempt reads again. Threads of one process take turns, which avoids conflicts.
 """
 
 from __future__ import annotations
 
 import copy
-import os
 import random
 import tempfile
 import threading
@@ -16,27 +15,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, constants
+from huggingface_hub import CommitInfo, HfApi, constants, utils
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
 
+from mat_vis_hub._hub.errors import status_of
+from mat_vis_hub._hub.operations import forget_remote, is_unchanged
+from mat_vis_hub._hub.repository import check_repo_type
 from mat_vis_hub._internal import clock
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub._internal.sanitize import elapsed, without_secrets
+from mat_vis_hub.commits.staging import checked_path
 from mat_vis_hub.events import ConflictEvent
 from mat_vis_hub.hooks import Hook, print_line
 
-_SHORTEST_TRY = 0.5  # seconds; waits are drawn from a range that begins with the length of a try, and doubles
+_SHORTEST_ATTEMPT = 0.5  # seconds; the range of a wait starts at the duration of the attempt, and doubles
 _LONGEST_WAIT = 30.0  # seconds
-_PATIENCE_FOR_OTHERS = 60.0  # real seconds; a thread that hangs holds the others up no longer than this
-
-_turns: dict[tuple[str, ...], threading.RLock] = {}
+_TURN_TIMEOUT = 60.0  # real seconds; a thread that hangs delays the others no longer than this
 
 
 class Snapshot:
     """
-    A repository as it was at one commit, `revision`.
+    A repository as it was at one commit.
 
     Args:
-        api (`HfApi`): Who reads.
+        api (`HfApi`): Reads the files.
         revision (`str`): The commit's oid.
         where (`dict`): `repo_id`, `repo_type` and `token`.
     """
@@ -48,21 +50,32 @@ class Snapshot:
         self._contents: dict[str, bytes | None] = {}
 
     def read(self, path: str) -> bytes | None:
-        """The file's content; `None` where there is no such file. Downloaded once, and kept as long as this object."""
+        """
+        Read a file. It is downloaded once and kept as long as this object.
+
+        Args:
+            path (`str`): The file's path in the repository.
+
+        Returns:
+            The content, or `None` if there is no such file.
+
+        Raises:
+            [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+                If no file can have this path.
+            Whatever `HfApi.hf_hub_download` raises if the Hub cannot be reached.
+        """
         if path not in self._contents:
-            self._contents[path] = self._download(path)
+            self._contents[path] = self._download(checked_path(path))
         return self._contents[path]
 
     def _download(self, path: str) -> bytes | None:
-        if any(name in ("", ".", "..") for name in path.split("/")):
-            raise ValueError(f"read({path!r}): not the path of a file in a repository, as in 'folder/file.json'.")
         with tempfile.TemporaryDirectory(prefix="mat-vis-hub-") as folder:
             try:
                 file = self._api.hf_hub_download(
                     filename=path, revision=self.revision, local_dir=folder, cache_dir=folder, **self._where
                 )
             except LocalEntryNotFoundError:
-                raise  # the Hub could not be asked: that says nothing about the file
+                raise  # the Hub did not answer, so the file may well exist
             except EntryNotFoundError:
                 return None
             return Path(file).read_bytes()
@@ -73,85 +86,127 @@ def transact(
     repo_id: str,
     build: Callable[[Snapshot], Iterable[Any] | None],
     *,
-    repo_type: str | None = None,
-    revision: str | None = None,
     commit_message: str,
     commit_description: str | None = None,
+    repo_type: str | None = None,
+    revision: str | None = None,
     token: str | bool | None = None,
+    num_threads: int = 5,
     max_conflicts: int = 6,
     source: str = "unknown",
-    tell: Hook = print_line,
-    **create_commit_extras: Any,
+    emit: Hook = print_line,
 ) -> CommitInfo | None:
     """
     As [`ThrottledHfApi.transact`], for any `HfApi`.
 
-    `tell` is called with each [`ConflictEvent`]. `build` may be called several times. Returns `None` if there was
-    nothing to commit: `build` returned no operations, or they change nothing.
+    Args:
+        api (`HfApi`):
+            Reads the snapshots and sends the commits.
+        repo_id, build, commit_message, commit_description, repo_type, revision, token, max_conflicts, source:
+            As in [`ThrottledHfApi.transact`].
+        num_threads (`int`, *optional*, defaults to `5`):
+            As in `HfApi.create_commit`.
+        emit (`Callable`, *optional*, defaults to [`print_line`]):
+            Called with each [`ConflictEvent`].
+
+    Returns:
+        `CommitInfo`, or `None` if there was nothing to commit: `build` returned no operations, or they change nothing.
+
+    Raises:
+        As [`ThrottledHfApi.transact`].
     """
-    _check(build, commit_message, max_conflicts, create_commit_extras)
+    _check(repo_id, repo_type, build, commit_message, max_conflicts)
     branch = revision or constants.DEFAULT_REVISION
     where = {"repo_id": repo_id, "repo_type": repo_type, "token": token}
-    message = {"commit_message": commit_message, "commit_description": commit_description, **create_commit_extras}
-    secrets = (api.token, token)
-    names = {
-        "source": without_secrets(source, secrets),
-        "repo_id": without_secrets(str(repo_id), secrets),
-        "repo_type": repo_type or constants.REPO_TYPE_MODEL,
-        "revision": without_secrets(branch, secrets),
+    arguments = {
+        **where,
+        "revision": branch,
+        "commit_message": commit_message,
+        "commit_description": commit_description,
+        "num_threads": num_threads,
     }
-    began = clock.monotonic()
-    conflicts = 0
+    conflicts = _Conflicts(max_conflicts, emit, _event_fields(api, repo_id, repo_type, branch, token, source))
     while True:
         with _turn(api.endpoint, repo_type or "", repo_id, branch):
-            try_began = clock.monotonic()
+            began = clock.monotonic()
             snapshot = Snapshot(api, _head(api, branch, where), where)
-            # Copies: huggingface_hub notes on each operation what the branch held when it was first sent.
+            # Copies, because huggingface_hub marks an operation with what the branch held when it was first sent.
             operations = [copy.copy(operation) for operation in build(snapshot) or ()]
             if not operations:
                 return None
             try:
-                return _commit(api, snapshot, operations, {**where, **message, "revision": branch})
+                return _commit(api, snapshot, operations, arguments)
             except HfHubHTTPError as error:
-                if getattr(error.response, "status_code", None) != 412:
+                if status_of(error) != 412:
                     raise
                 conflict = error
+        conflicts.wait_or_raise(conflict, clock.monotonic() - began)
+
+
+class _Conflicts:
+    """Counts the conflicts of one transaction: emits each, and waits for the next attempt or gives up."""
+
+    def __init__(self, most: int, emit: Hook, fields: dict[str, str]) -> None:
+        self._most = most
+        self._emit = emit
+        self._fields = fields
+        self._count = 0
+        self._began = clock.monotonic()
+
+    def wait_or_raise(self, conflict: HfHubHTTPError, attempt_took: float) -> None:
+        """Wait before the next attempt, or raise the conflict itself if there may be no more of them."""
         now = clock.monotonic()
-        conflicts += 1
-        if conflicts > max_conflicts:
-            _give_up(conflict, names, conflicts, now - began)
-        wait = _backoff(conflicts, now - try_began)
-        tell(
+        self._count += 1
+        if self._count > self._most:
+            self._give_up(conflict, now - self._began)
+        wait = _backoff(self._count, attempt_took)
+        self._emit(
             ConflictEvent(
-                **names, retry=conflicts, max_retries=max_conflicts, wait_s=wait, elapsed_s=now - began, error=conflict
+                **self._fields,
+                retry=self._count,
+                max_retries=self._most,
+                wait_s=wait,
+                elapsed_s=now - self._began,
+                error=conflict,
             )
         )
         clock.wait(wait)
 
+    def _give_up(self, conflict: HfHubHTTPError, seconds: float) -> NoReturn:
+        if hasattr(conflict, "add_note"):  # Python 3.11+
+            fields = self._fields
+            conflict.add_note(
+                f"mat_vis_hub gave up on the branch {fields['revision']} of the {fields['repo_type']} repository"
+                f" {fields['repo_id']} after {'1 try' if self._count == 1 else f'{self._count} tries'} in"
+                f" {elapsed(seconds)}: another writer's commit came first each time. Nothing has been committed. Run it"
+                f" again when there are fewer writers, or allow more than max_conflicts={self._most}."
+            )
+        raise conflict
+
+
+_turns: PerProcess[dict[tuple[str, ...], threading.RLock]] = PerProcess(dict)
+
 
 @contextmanager
 def _turn(*branch: str) -> Iterator[None]:
-    """One thread at a time, for what they would only refuse one another. No result rests on it."""
-    lock = _turns.setdefault(branch, threading.RLock())
-    mine = lock.acquire(timeout=_PATIENCE_FOR_OTHERS)
+    """Let one thread at a time work on a branch. It only saves conflicts: after a timeout, the thread goes ahead."""
+    lock = _turns.value.setdefault(branch, threading.RLock())
+    acquired = lock.acquire(timeout=_TURN_TIMEOUT)
     try:
         yield
     finally:
-        if mine:
+        if acquired:
             lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_turns.clear)  # who holds them is not in the child
-
-
-def _backoff(conflicts: int, took: float) -> float:
-    """Seconds to wait: anything up to the length of a try, and up to twice as much with each further conflict."""
-    return random.uniform(0, min(max(took, _SHORTEST_TRY) * 2.0 ** min(conflicts - 1, 64), _LONGEST_WAIT))
+def _backoff(conflicts: int, attempt_took: float) -> float:
+    """Seconds to wait: random, at most as long as the attempt took, and twice as long after each further conflict."""
+    longest = max(attempt_took, _SHORTEST_ATTEMPT) * 2.0 ** min(conflicts - 1, 64)
+    return random.uniform(0, min(longest, _LONGEST_WAIT))
 
 
 def _head(api: HfApi, branch: str, where: dict[str, Any]) -> str:
-    """The oid of the branch's newest commit, as the Hub has it now."""
+    """The oid of the branch's newest commit."""
     refs = api.list_repo_refs(**where, include_pull_requests=branch.startswith("refs/pr/"))
     for ref in (*refs.branches, *(refs.pull_requests or ())):
         if branch in (ref.name, ref.ref):
@@ -171,51 +226,39 @@ def _head(api: HfApi, branch: str, where: dict[str, Any]) -> str:
 
 
 def _commit(api: HfApi, snapshot: Snapshot, operations: list[Any], arguments: dict[str, Any]) -> CommitInfo | None:
-    """Commit on top of the snapshot; `None` if that would change nothing."""
+    """Commit on top of the snapshot. `None` if that would change nothing."""
     create_commit: Callable[..., CommitInfo] = api.create_commit
     arguments = {**arguments, "operations": operations, "parent_commit": snapshot.revision}
     info = create_commit(**arguments)
     if info.oid == snapshot.revision:
         return None
-    if all(_is_unchanged(operation) for operation in operations):
-        # huggingface_hub sends no commit where the branch holds the same content already. But it asks the branch, not
-        # the snapshot: another writer has just written what we meant to write, and the Hub has to refuse ours.
+    if all(map(is_unchanged, operations)):
+        # No commit was sent, because the branch holds the same content already. But it has moved since the snapshot:
+        # another writer has just written the same. Send ours anyway, so that the Hub refuses it with 412.
         for operation in operations:
-            operation._remote_oid = None
+            forget_remote(operation)
         info = create_commit(**arguments)
-    return info
+    return None if all(map(is_unchanged, operations)) else info  # copies are never sent if they change nothing
 
 
-def _is_unchanged(operation: Any) -> bool:
-    return (
-        isinstance(operation, CommitOperationAdd)
-        and operation._remote_oid is not None
-        and operation._remote_oid == operation._local_oid
-    )
+def _event_fields(
+    api: HfApi, repo_id: str, repo_type: str | None, branch: str, token: str | bool | None, source: str
+) -> dict[str, str]:
+    secrets = (api.token, token)
+    return {
+        "source": without_secrets(source, secrets),
+        "repo_id": without_secrets(repo_id, secrets),
+        "repo_type": repo_type or constants.REPO_TYPE_MODEL,
+        "revision": without_secrets(branch, secrets),
+    }
 
 
-def _give_up(conflict: HfHubHTTPError, names: dict[str, str], tries: int, seconds: float) -> NoReturn:
-    """Raise the conflict itself: whoever catches huggingface_hub's exceptions finds what they expect."""
-    if hasattr(conflict, "add_note"):  # Python 3.11+
-        conflict.add_note(
-            f"mat_vis_hub gave up on the branch {names['revision']} of the {names['repo_type']} repository"
-            f" {names['repo_id']} after {'1 try' if tries == 1 else f'{tries} tries'} in {elapsed(seconds)}: another"
-            " writer's commit came first each time. Nothing has been committed. Run it again when fewer write, or allow"
-            f" more than max_conflicts={tries - 1}."
-        )
-    raise conflict
-
-
-def _check(build: object, commit_message: object, max_conflicts: object, extras: dict[str, Any]) -> None:
+def _check(repo_id: str, repo_type: object, build: object, commit_message: object, max_conflicts: object) -> None:
+    utils.validate_repo_id(repo_id)
+    check_repo_type(repo_type)
     if not callable(build):
         raise TypeError(f"transact(build={build!r}): build must be a callable that takes a snapshot.")
     if not isinstance(commit_message, str) or not commit_message.strip():
         raise ValueError(f"transact(commit_message={commit_message!r}): a commit needs a message.")
     if isinstance(max_conflicts, bool) or not isinstance(max_conflicts, int) or max_conflicts < 0:
         raise ValueError(f"transact(max_conflicts={max_conflicts!r}): max_conflicts must be a whole number, 0 or more.")
-    if extras.pop("create_pr", None):
-        raise ValueError("transact(create_pr=True): a pull request meets no other writer; use create_commit.")
-    if extras.pop("run_as_future", None):
-        raise ValueError("transact(run_as_future=True): pass transact itself to run_as_future.")
-    if extras.pop("parent_commit", None):
-        raise ValueError("transact(parent_commit=...): the parent is the commit that the snapshot shows; leave it out.")

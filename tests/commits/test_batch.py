@@ -1,4 +1,4 @@
-"""CommitBatch over real HTTP, against a Hub on this machine: many files, few commits, and nothing lost."""
+"""CommitBatch over real HTTP, against a local Hub: many files in few commits, and none lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ numbers = itertools.count()
 
 @dataclass
 class Repo:
-    """A new dataset repository, what its Hub saw of it, and batches for it."""
+    """A new dataset repository, the requests that the Hub saw for it, and batches for it."""
 
     hub: Any
     api: HfApi
@@ -68,7 +68,7 @@ class Repo:
 @pytest.fixture(scope="module")
 def shared_hub():
     with LocalHub(api_limit=None) as hub, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(constants, "ENDPOINT", hub.url)  # huggingface_hub 0.x checks addresses against it
+        patched.setattr(constants, "ENDPOINT", hub.url)  # huggingface_hub 0.x compares addresses with it
         yield hub
 
 
@@ -94,14 +94,14 @@ def warnings(caplog):
 
 
 class TestDueShare:
-    def test_from_a_tenth_to_all_of_it_at_half_the_limit(self):
+    def test_grows_from_a_tenth_to_one_at_half_the_limit(self):
         assert due_share(0, 128) == pytest.approx(0.1)
         assert due_share(64, 128) == due_share(128, 128) == due_share(1000, 128) == 1
         shares = [due_share(spent, 128) for spent in range(64)]
         assert shares == sorted(shares)
 
     @pytest.mark.parametrize("files_per_hour", [100, 1_000, 10_000, 40_000])
-    def test_no_steady_run_spends_an_hour_in_its_first_minutes(self, files_per_hour):
+    def test_a_steady_run_does_not_use_up_the_window_in_its_first_minutes(self, files_per_hour):
         landed: list[float] = []
         since = gathered = 0
         for number in range(2 * files_per_hour):
@@ -116,8 +116,8 @@ class TestDueShare:
         assert sum(at < 300 for at in landed) <= 0.4 * 128
 
 
-class TestWhenItCommits:
-    def test_leaving_commits_the_rest(self, repo):
+class TestWhenACommitIsDue:
+    def test_leaving_the_block_commits_the_rest(self, repo):
         with repo.batch() as batch:
             batch.add("brick/color.png", b"color")
             batch.add("brick/license.txt", b"CC0")
@@ -128,18 +128,18 @@ class TestWhenItCommits:
         assert repo.sizes == [2]
         assert (repo.read("brick/color.png"), repo.read("brick/license.txt")) == (b"color", b"CC0")
 
-    def test_nothing_added_nothing_committed(self, repo):
+    def test_an_empty_batch_makes_no_commit(self, repo):
         with repo.batch() as batch:
             assert batch.flush() is None
         assert batch.commits == repo.commits == []
 
-    def test_promptly_at_first_and_in_full_from_half_the_limit_on(self, repo):
+    def test_small_commits_at_first_and_full_ones_from_half_the_limit_on(self, repo):
         with repo.batch(max_files=10, limit=4) as batch:
             for number in range(26):
                 batch.add(f"{number}.txt", b"x")
         assert repo.sizes == [1, 4, 10, 10, 1]
 
-    def test_promptly_again_when_the_window_has_passed(self, repo, time):
+    def test_small_commits_again_in_the_next_window(self, repo, time):
         with repo.batch(max_files=10, limit=2) as batch:
             for number in range(11):
                 batch.add(f"{number}.txt", b"x")
@@ -148,7 +148,7 @@ class TestWhenItCommits:
             assert repo.sizes == [1, 10, 1]
 
     @pytest.mark.local_hub(limit=8)
-    def test_a_long_run_is_never_refused(self, local_hub, time):
+    def test_a_long_run_is_not_refused(self, local_hub, time):
         api = ThrottledHfApi(local_hub.url, TOKEN, hooks=[])
         api.create_repo("you/textures", repo_type="dataset")
         with CommitBatch(api, "you/textures", repo_type="dataset", commit_message="m", max_age=600, limit=8) as batch:
@@ -158,7 +158,7 @@ class TestWhenItCommits:
         assert local_hub.refusals == []
         assert len(batch.commits) <= 8 * 4
 
-    def test_by_age_which_each_add_looks_at(self, repo, time):
+    def test_by_age(self, repo, time):
         with repo.batch(max_age=100) as batch:
             batch.add("0.txt", b"x")
             time.advance(9)
@@ -174,7 +174,7 @@ class TestWhenItCommits:
                 batch.add(f"{number}.txt", b"x" * 3000)
         assert repo.sizes == [4, 4]
 
-    def test_by_bytes_that_have_come_in_portions(self, repo):
+    def test_by_bytes_uploaded_in_several_requests(self, repo):
         with repo.batch(max_bytes=10_000, limit=1) as batch:
             batch.add("0.txt", b"x" * 10_000)
             batch.add("1.txt", b"x" * 6_000)
@@ -182,31 +182,40 @@ class TestWhenItCommits:
             batch.add("2.txt", b"x" * 4_000)
             assert repo.sizes == [1, 3]
 
-    def test_large_files_take_no_bytes_of_a_commit(self, repo):
+    def test_large_files_do_not_count_as_bytes_of_a_commit(self, repo):
         with repo.batch(max_bytes=10_000) as batch:
             for number in range(8):
                 batch.add(f"{number}.bin", os.urandom(3000))
             assert repo.sizes == []
         assert repo.sizes == [8]
 
-    def test_the_hubs_own_limits_cap_the_maxima(self, repo):
+    def test_the_maxima_stay_below_the_limits_of_the_hub(self, repo):
         batch = repo.batch(max_files=10**9, max_bytes=10**12)
-        assert 2 * batch._max_files <= 25_000  # a failed commit goes with what has gathered meanwhile
+        assert 2 * batch._max_files <= 25_000  # a failed commit is retried with what was staged meanwhile
         assert 2 * (batch._max_bytes + batch_module._UPLOAD_BYTES) <= 10**9
 
-    def test_every_commit_carries_what_it_was_given(self, repo):
-        told: list[Any] = []
-        api = ThrottledHfApi(repo.hub.url, TOKEN, hooks=[told.append])
+    def test_every_commit_has_the_arguments_of_the_batch(self, repo):
+        emitted: list[Any] = []
+        api = ThrottledHfApi(repo.hub.url, TOKEN, hooks=[emitted.append])
         api.create_branch(repo.id, branch="v1", repo_type="dataset")
         repo.hub.answer(429, on="commit")
         with repo.batch(api, commit_description="all of it", revision="v1", source="ambientcg") as batch:
             batch.add("a.txt", b"a")
-        assert [event.source for event in told] == ["ambientcg"]
+        assert [event.source for event in emitted] == ["ambientcg"]
         (made,) = repo.commits
         (newest, *_) = repo.api.list_repo_commits(repo.id, repo_type="dataset", revision="v1")
         assert (made.revision, newest.commit_id, newest.message) == ("v1", batch.commits[0].oid, "all of it")
 
-    def test_files_that_the_hub_has_already_are_no_commit(self, repo):
+    def test_a_commit_that_was_recovered_is_one_of_the_batch(self, repo):
+        api = ThrottledHfApi(repo.hub.url, TOKEN, retry=RetryPolicy(recover=True), hooks=[])
+        repo.hub.drop(on="commit", applied=True)
+        with repo.batch(api) as batch:
+            batch.add("a.txt", b"a")
+            info = batch.flush()
+        assert info is not None
+        assert [info.oid] == [info.oid for info in batch.commits] == [commit.oid for commit in repo.commits]
+
+    def test_unchanged_files_make_no_commit(self, repo):
         for _ in range(2):
             with repo.batch() as batch:
                 batch.add("a.txt", b"a")
@@ -216,14 +225,14 @@ class TestWhenItCommits:
 
 
 class TestLikeAFileSystem:
-    def test_of_two_files_for_one_path_the_later_wins(self, repo, recwarn):
+    def test_the_later_of_two_files_for_a_path_counts(self, repo, recwarn):
         with repo.batch() as batch:
             batch.add("a.txt", b"first")
             batch.add("a.txt", b"second")
         assert repo.read("a.txt") == b"second"
         assert not recwarn.list
 
-    def test_also_when_the_first_is_uploaded_already(self, repo):
+    def test_the_later_file_counts_if_the_first_is_uploaded(self, repo):
         with repo.batch(max_bytes=1000) as batch:
             batch.add("a.bin", os.urandom(2000))
             batch.add("a.bin", b"second")
@@ -245,14 +254,14 @@ class TestLikeAFileSystem:
         assert repo.files == {"b.txt"}
         assert not warnings.records
 
-    def test_add_then_delete_what_the_hub_has_not(self, repo):
+    def test_add_then_delete_what_the_hub_does_not_have(self, repo):
         with repo.batch() as batch:
             batch.add("a.txt", b"a")
             batch.add("b.txt", b"b")
             batch.delete("a.txt")
         assert repo.files == {"b.txt"}
 
-    def test_a_folder_and_all_that_was_added_to_it(self, repo, recwarn):
+    def test_delete_a_folder_with_what_was_added_to_it(self, repo, recwarn):
         repo.commit(old__a=b"a", old__b__c=b"c", older=b"o")
         with repo.batch() as batch:
             batch.add("old/new.txt", b"new")
@@ -261,7 +270,7 @@ class TestLikeAFileSystem:
         assert repo.files == {"older.txt"}
         assert not recwarn.list
 
-    def test_a_file_put_back_into_a_deleted_folder_even_unchanged(self, repo):
+    def test_an_unchanged_file_is_put_back_into_a_deleted_folder(self, repo):
         repo.commit(old__a=b"a", old__b=b"b", other=b"o")
         with repo.batch() as batch:
             batch.delete("old/")
@@ -272,7 +281,7 @@ class TestLikeAFileSystem:
         assert repo.files == {"old/a.txt", "other.txt"}
         assert repo.read("old/a.txt") == b"a"
 
-    def test_a_deletion_of_what_is_not_there_holds_up_nothing(self, repo, warnings):
+    def test_deleting_what_does_not_exist_is_a_warning(self, repo, warnings):
         repo.commit(folder__a=b"a")
         with repo.batch() as batch:
             batch.delete("missing.txt")
@@ -309,7 +318,7 @@ class TestContent:
         assert repo.read("a.txt") == b"content"
 
     @pytest.mark.parametrize("path", ["a.txt", "a.bin"])
-    def test_from_a_stream_that_is_closed_at_once_and_stood_anywhere(self, repo, tmp_path, path):
+    def test_from_a_stream_at_any_position_that_is_closed_at_once(self, repo, tmp_path, path):
         (tmp_path / "a").write_bytes(b"content")
         with repo.batch() as batch, (tmp_path / "a").open("rb") as stream:
             stream.read(3)
@@ -317,7 +326,7 @@ class TestContent:
             stream.close()
         assert repo.read(path) == b"content"
 
-    def test_from_a_stream_too_long_for_memory(self, repo, tmp_path, monkeypatch):
+    def test_from_a_stream_that_is_too_long_for_memory(self, repo, tmp_path, monkeypatch):
         monkeypatch.setattr(staging, "STREAM_IN_MEMORY", 1000)
         content = os.urandom(5000)
         (tmp_path / "a").write_bytes(content)
@@ -328,7 +337,7 @@ class TestContent:
             (tmp_path / "a").unlink()
         assert repo.read("a.bin") == content
 
-    def test_a_long_stream_that_the_repository_ignores(self, repo, monkeypatch):
+    def test_a_long_stream_that_gitignore_excludes(self, repo, monkeypatch):
         monkeypatch.setattr(staging, "STREAM_IN_MEMORY", 1000)
         with repo.batch() as batch:
             batch.add(".gitignore", b"*.bin\n")
@@ -344,7 +353,7 @@ class TestContent:
 
 
 class TestUploads:
-    def test_large_files_go_up_as_they_come_many_at_once(self, repo):
+    def test_large_files_are_uploaded_together_as_they_are_added(self, repo):
         contents = {f"{number}.bin": os.urandom(30_000) for number in range(8)}
         with repo.batch(max_bytes=100_000) as batch:
             before = repo.hub.bytes_received
@@ -355,14 +364,14 @@ class TestUploads:
         assert {path: repo.read(path) for path in contents} == contents
         assert (repo.seen("commit"), repo.seen("preupload")) == (1, 2)
 
-    def test_what_is_uploaded_is_not_held(self, repo):
+    def test_uploaded_content_is_not_kept_in_memory(self, repo):
         with repo.batch(max_bytes=10_000) as batch:
             for number in range(4):
                 batch.add(f"{number}.bin", os.urandom(9_000))
-            held = [len(operation.path_or_fileobj) for operation in batch._pending.additions.values()]
+            held = [len(operation.path_or_fileobj) for operation in batch._staged.additions.values()]
         assert sum(held) <= 10_000
 
-    def test_what_is_deleted_again_is_not_uploaded(self, repo):
+    def test_a_deleted_file_is_not_uploaded(self, repo):
         with repo.batch(max_bytes=150_000) as batch:
             before = repo.hub.bytes_received
             batch.add("a.bin", os.urandom(100_000))
@@ -379,7 +388,7 @@ class TestUploads:
         assert time.waits == [7, 90]
         assert repo.files == {"a.bin"}
 
-    def test_a_failed_upload_leaves_its_files_pending(self, repo):
+    def test_the_files_of_a_failed_upload_stay_pending(self, repo):
         repo.hub.answer(403, on="preupload")
         with repo.batch(max_bytes=1000) as batch:
             with pytest.raises(HfHubHTTPError):
@@ -406,7 +415,7 @@ class TestFailures:
         assert repo.sizes == [3]
         assert repo.read("a.bin") == content
 
-    def test_what_came_later_wins_after_a_failed_commit_too(self, repo):
+    def test_later_changes_count_after_a_failed_commit(self, repo):
         repo.commit(d=b"d")
         repo.hub.answer(500, on="commit")
         batch = repo.batch()
@@ -421,7 +430,7 @@ class TestFailures:
         assert repo.files == {"a.txt", "c.txt"}
         assert repo.read("a.txt") == b"second"
 
-    def test_the_add_whose_commit_fails_has_added(self, repo):
+    def test_a_file_whose_add_raised_is_staged(self, repo):
         repo.hub.answer(500, on="commit")
         with repo.batch(max_files=2, limit=1) as batch:
             with pytest.raises(HfHubHTTPError):
@@ -429,15 +438,15 @@ class TestFailures:
             batch.add("b.txt", b"b")
         assert repo.sizes == [2]
 
-    def test_a_full_batch_that_cannot_be_committed_takes_no_more_but_can_be_mended(self, repo):
+    def test_a_full_batch_that_cannot_be_committed_takes_only_corrections(self, repo):
         repo.hub.answer(400, on="commit", times=4)
         with repo.batch(max_files=2, limit=1) as batch:
-            for path, content in (("a.txt", b"x"), ("b.txt", b"x"), ("c.txt", b"x"), ("b.txt", b"mended")):
+            for path, content in (("a.txt", b"x"), ("b.txt", b"x"), ("c.txt", b"x"), ("b.txt", b"corrected")):
                 with pytest.raises(HfHubHTTPError):
                     batch.add(path, content)
             assert batch.pending == ["a.txt", "b.txt"]
         assert repo.files == {"a.txt", "b.txt"}
-        assert repo.read("b.txt") == b"mended"
+        assert repo.read("b.txt") == b"corrected"
 
     def test_a_repository_that_does_not_exist(self, repo):
         batch = CommitBatch(repo.api, "you/missing", commit_message="m")
@@ -460,7 +469,7 @@ class TestLeavingByAnException:
     def five_minutes(self, time):
         return lambda: time.advance(300)
 
-    def test_what_is_not_due_is_reported_and_not_committed(self, repo, warnings):
+    def test_what_is_not_due_is_reported(self, repo, warnings):
         with pytest.raises(KeyError) as caught:
             leave(repo.batch(), KeyError("bug"), *(f"{number}.txt" for number in range(7)))
         report = (
@@ -472,13 +481,13 @@ class TestLeavingByAnException:
         if hasattr(caught.value, "add_note"):
             assert caught.value.__notes__ == [report]
 
-    def test_what_is_due_is_committed_whole(self, repo, five_minutes, warnings):
+    def test_what_is_due_is_committed(self, repo, five_minutes, warnings):
         with pytest.raises(KeyError):
             leave(repo.batch(), KeyError("bug"), "a.txt", "b.txt", after=five_minutes)
         assert repo.sizes == [2]
         assert not warnings.records
 
-    def test_a_commit_that_fails_then_does_not_hide_the_exception(self, repo, five_minutes, warnings):
+    def test_a_failed_commit_does_not_hide_the_exception(self, repo, five_minutes, warnings):
         repo.hub.answer(500, on="commit")
         with pytest.raises(KeyError, match="bug"):
             leave(repo.batch(), KeyError("bug"), "a.txt", after=five_minutes)
@@ -487,13 +496,13 @@ class TestLeavingByAnException:
             f"1 change of this batch for {repo.id} not committed",
         ]
 
-    def test_ctrl_c_starts_no_commit(self, repo, five_minutes, warnings):
+    def test_ctrl_c_makes_no_commit(self, repo, five_minutes, warnings):
         with pytest.raises(KeyboardInterrupt):
             leave(repo.batch(), KeyboardInterrupt(), "a.txt", after=five_minutes)
         assert repo.seen("commit") == 0
         assert "not committed: a.txt." in warnings.text
 
-    def test_a_failed_commit_is_not_tried_again_on_the_way_out(self, repo, warnings):
+    def test_a_failed_commit_is_not_repeated(self, repo, warnings):
         repo.hub.answer(500, on="commit")
         with pytest.raises(HfHubHTTPError) as caught:
             leave(repo.batch(max_files=1), KeyError("never raised"), "a.txt")
@@ -502,7 +511,7 @@ class TestLeavingByAnException:
         if hasattr(caught.value, "add_note"):
             assert "not committed: a.txt." in caught.value.__notes__[-1]
 
-    def test_one_that_has_succeeded_since_is(self, repo, five_minutes):
+    def test_after_a_later_success_what_is_due_is_committed(self, repo, five_minutes):
         repo.hub.answer(500, on="commit")
         batch = repo.batch()
         batch.add("a.txt", b"a")
@@ -513,7 +522,7 @@ class TestLeavingByAnException:
             leave(batch, KeyError("bug"), "b.txt", after=five_minutes)
         assert repo.sizes == [1, 1]
 
-    def test_when_the_commit_of_the_rest_fails(self, repo, warnings):
+    def test_the_commit_of_the_rest_fails(self, repo, warnings):
         repo.hub.answer(500, on="commit")
         batch = repo.batch()
         batch.add("a.txt", b"a")
@@ -534,15 +543,17 @@ class TestArguments:
             ({"limit": True}, ValueError, "limit"),
             ({"window": float("nan")}, ValueError, "window"),
             ({"commit_message": ""}, ValueError, "commit_message"),
+            ({"repo_type": "datasets"}, ValueError, "repo_type"),
+            ({"source": 7}, TypeError, "source"),
             ({"create_pr": True}, TypeError, "create_pr"),
         ],
         ids=str,
     )
-    def test_of_the_batch(self, arguments, error, names):
+    def test_invalid_arguments_of_the_batch(self, arguments, error, names):
         with pytest.raises(error, match=names):
             CommitBatch(HfApi(), "you/textures", **{"commit_message": "m", **arguments})
 
-    def test_of_a_repository(self):
+    def test_an_invalid_repository(self):
         with pytest.raises(ValueError, match="not/a/repo"):
             CommitBatch(HfApi(), "not/a/repo", commit_message="m")
 
@@ -563,7 +574,7 @@ class TestArguments:
         ],
         ids=str,
     )
-    def test_of_a_file_after_which_the_batch_goes_on(self, repo, path, content, error):
+    def test_an_invalid_file_leaves_the_batch_usable(self, repo, path, content, error):
         with repo.batch() as batch:
             with pytest.raises(error):
                 batch.add(path, content)
@@ -573,11 +584,11 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("path", "error"), [("", ValueError), ("/", ValueError), ("../", ValueError), (None, TypeError)], ids=str
     )
-    def test_of_a_deletion(self, path, error):
+    def test_an_invalid_deletion(self, path, error):
         with pytest.raises(error):
             CommitBatch(HfApi(), "you/textures", commit_message="m").delete(path)
 
-    def test_a_long_stream_must_be_one_that_can_be_read_twice(self, monkeypatch):
+    def test_a_long_stream_must_be_seekable(self, monkeypatch):
         class Pipe(io.BytesIO):
             def seekable(self) -> bool:
                 return False
@@ -594,15 +605,15 @@ class TestFolderLimit:
     @pytest.fixture(autouse=True)
     def small_folders(self, monkeypatch):
         monkeypatch.setattr(staging, "_FOLDER_LIMIT", 10)
-        monkeypatch.setattr(staging, "_FOLDER_IN_QUESTION", 5)
+        monkeypatch.setattr(staging, "_COUNT_FOLDER_FROM", 5)
 
-    def test_counts_what_the_repository_has_and_says_which_folder(self, repo):
+    def test_counts_the_files_of_the_repository(self, repo):
         repo.commit(brick__0=b"x", brick__1=b"x", brick__2=b"x", brick__more__x=b"x", other=b"x")
         with repo.batch() as batch:
             for number in range(2, 10):
                 batch.add(f"brick/{number}.txt", b"x")
                 batch.add(f"brick/deeper/{number}.txt", b"x")
-            with pytest.raises(ValueError, match=r"'brick/10.txt': the folder 'brick' has 10 files already"):
+            with pytest.raises(ValueError, match=r"'brick/10.txt': the folder 'brick' already has 10 files"):
                 batch.add("brick/10.txt", b"x")
             assert repo.seen("tree") == 2
             batch.add("brick/9.txt", b"not a new file")
@@ -613,7 +624,7 @@ class TestFolderLimit:
                 batch.add(f"brick/deeper/{number}.txt", b"x")
         assert len(repo.files) == 10 + 10 + 1 + 1
 
-    def test_what_is_about_to_go_does_not_count(self, repo):
+    def test_files_to_be_deleted_do_not_count(self, repo):
         repo.commit(**{f"a__{number}": b"x" for number in range(10)})
         with repo.batch() as batch:
             batch.delete("a/")
@@ -621,30 +632,55 @@ class TestFolderLimit:
                 batch.add(f"a/new-{number}.txt", b"x")
         assert len(repo.files) == 10
 
-    def test_the_top_folder(self, repo):
+    def test_the_root_folder(self, repo):
         repo.commit(**{f"old_{number}": b"x" for number in range(5)})
         batch = repo.batch()
         for number in range(4):
             batch.add(f"{number}.txt", b"x")  # and .gitattributes
-        with pytest.raises(ValueError, match=r"the folder '/' has 10 files"):
+        with pytest.raises(ValueError, match=r"the folder '/' already has 10 files"):
             batch.add("4.txt", b"x")
 
 
 class SlowApi(ThrottledHfApi):
-    """Says when a commit is under way, and lets it go on when told to."""
+    """Stops each commit until the test lets it continue."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, hooks=[], **kwargs)
-        self.under_way, self.go_on = threading.Event(), threading.Event()
+        self.in_flight, self.may_continue = threading.Event(), threading.Event()
 
     def create_commit(self, *args: Any, **kwargs: Any) -> Any:
-        self.under_way.set()
-        assert self.go_on.wait(timeout=60)
+        self.in_flight.set()
+        assert self.may_continue.wait(timeout=60)
         return super().create_commit(*args, **kwargs)
 
 
+class ReportingLock:
+    """A lock that sets an event before it blocks."""
+
+    def __init__(self, blocked: threading.Event) -> None:
+        self._lock = threading.Lock()
+        self._blocked = blocked
+
+    def acquire(self, blocking: bool = True) -> bool:
+        if self._lock.acquire(blocking=False):
+            return True
+        if not blocking:
+            return False
+        self._blocked.set()
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+
 class TestThreads:
-    def test_many_add_at_once(self, repo):
+    def test_eight_threads_add(self, repo):
         def work(number: int) -> None:
             for file in range(25):
                 batch.add(f"{number}/{file}.txt", b"x")
@@ -661,9 +697,11 @@ class TestThreads:
         assert max(repo.sizes) <= 50
         assert len(batch.commits) == len(repo.commits)
 
-    def test_however_often_a_commit_fails_it_does_not_grow_beyond_two(self, repo):
+    def test_a_commit_that_keeps_failing_stays_below_two_batches(self, repo):
         attempts: list[int] = []
         others: list[threading.Thread] = []
+
+        blocked = threading.Event()
 
         class FailingApi(HfApi):
             def create_commit(self, *args: Any, operations: list[Any], **kwargs: Any) -> Any:
@@ -671,7 +709,8 @@ class TestThreads:
                 if threading.current_thread() is threading.main_thread():
                     others.append(threading.Thread(target=add_five))
                     others[-1].start()
-                    others[-1].join(timeout=0.05)  # as far as it is let
+                    assert blocked.wait(timeout=60)
+                    blocked.clear()
                 raise ConnectionError
 
         def add_five() -> None:
@@ -680,6 +719,7 @@ class TestThreads:
                     batch.add(f"{next(numbers)}.txt", b"x")
 
         batch = repo.batch(FailingApi(repo.hub.url, TOKEN), max_files=5)
+        batch._commit_lock = ReportingLock(blocked)  # else the test would have to guess when the others wait
         with pytest.raises(ConnectionError):
             batch.add("first.txt", b"x")
         for _ in range(4):
@@ -687,21 +727,21 @@ class TestThreads:
                 batch.flush()
         for other in others:
             other.join(timeout=60)
-        assert 5 <= max(attempts) <= 2 * 5
+        assert 5 < max(attempts) <= 2 * 5
 
-    def test_while_a_commit_waits_others_add_and_upload_until_the_next_batch_is_full(self, repo):
+    def test_other_threads_add_and_upload_while_a_commit_waits(self, repo):
         api = SlowApi(repo.hub.url, TOKEN)
         batch = repo.batch(api, max_files=5, max_bytes=1000, limit=1)
         committer = threading.Thread(target=batch.add, args=("first.txt", b"x"))
         committer.start()
-        assert api.under_way.wait(timeout=60)
+        assert api.in_flight.wait(timeout=60)
         for number in range(4):
-            batch.add(f"{number}.bin", os.urandom(1000))  # none of them waits for the commit
+            batch.add(f"{number}.bin", os.urandom(1000))  # does not wait for the commit
         assert batch.pending == ["first.txt", "0.bin", "1.bin", "2.bin", "3.bin"]
         assert repo.seen("preupload") == 5
         rest = threading.Thread(target=lambda: [batch.add(f"{number}.txt", b"x") for number in range(4)])
         rest.start()
-        api.go_on.set()
+        api.may_continue.set()
         for thread in (committer, rest):
             thread.join(timeout=60)
         batch.flush()
@@ -710,7 +750,7 @@ class TestThreads:
         assert max(repo.sizes) <= 5
 
     @pytest.mark.parametrize("stream", [False, True], ids=["bytes", "long stream"])
-    def test_a_path_that_is_on_its_way_can_be_changed_back(self, repo, monkeypatch, stream):
+    def test_a_path_of_a_commit_in_flight_can_be_changed_back(self, repo, monkeypatch, stream):
         if stream:
             monkeypatch.setattr(staging, "STREAM_IN_MEMORY", 10)
         first, second = os.urandom(100), os.urandom(100)
@@ -721,10 +761,10 @@ class TestThreads:
         batch.add("a.bin", second)
         committer = threading.Thread(target=batch.flush)
         committer.start()
-        assert api.under_way.wait(timeout=60)
+        assert api.in_flight.wait(timeout=60)
         changer = threading.Thread(target=batch.add, args=("a.bin", io.BytesIO(first) if stream else first))
         changer.start()
-        api.go_on.set()
+        api.may_continue.set()
         for thread in (committer, changer):
             thread.join(timeout=60)
         batch.flush()
@@ -736,7 +776,7 @@ class TestProgress:
         def isatty(self) -> bool:
             return True
 
-    def test_on_a_terminal_a_bar_with_files_and_commits(self, repo, monkeypatch):
+    def test_a_terminal_shows_files_and_commits(self, repo, monkeypatch):
         monkeypatch.setattr(sys, "stderr", terminal := self.Terminal())
         with repo.batch() as batch:
             batch.add("a.txt", b"a")
@@ -745,7 +785,7 @@ class TestProgress:
         assert f"{repo.id}: 2 files" in last
         assert "commits=1, pending=0" in last
 
-    def test_nothing_in_a_log(self, repo, capsys):
+    def test_a_log_shows_nothing(self, repo, capsys):
         with repo.batch() as batch:
             batch.add("a.txt", b"a")
         assert capsys.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""upload_folder in few commits, each told and throttled; the same arguments, files and result as HfApi's own."""
+"""upload_folder in few throttled commits, with the arguments, files and result of HfApi's own."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ WHERE = {"repo_id": REPO, "repo_type": "dataset"}
 
 
 @pytest.fixture
-def api(local_hub, time, told) -> ThrottledHfApi:
-    api = ThrottledHfApi(endpoint=local_hub.url, token="hf_x", retry=RetryPolicy(jitter=0), hooks=[told.append])
+def api(local_hub, time, emitted) -> ThrottledHfApi:
+    api = ThrottledHfApi(endpoint=local_hub.url, token="hf_x", retry=RetryPolicy(jitter=0), hooks=[emitted.append])
     api.create_repo(**WHERE)
     return api
 
 
 @pytest.fixture
 def small_files(tmp_path):
-    """Makes so many files of a few bytes."""
+    """Makes any number of files of a few bytes each."""
 
     def make(count: int, text: str = "content"):
         for number in range(count):
@@ -40,19 +40,19 @@ def files(api: HfApi, **kwargs) -> set[str]:
     return {path for path in api.list_repo_files(**WHERE, **kwargs) if path != ".gitattributes"}
 
 
-class TestAgainstTheQuota:
-    def test_600_files_against_a_spent_budget_land_whole_in_few_commits(self, api, local_hub, time, told, small_files):
+class TestQuota:
+    def test_600_files_against_a_used_up_quota_are_one_commit(self, api, local_hub, time, emitted, small_files):
         local_hub.spend(REPO, 128, repo_type="dataset")
         info = api.upload_folder(**WHERE, folder_path=small_files(600))
         assert isinstance(info, CommitInfo)
         assert len(files(api)) == 600
         assert len(local_hub.commits) == 1
         assert len(local_hub.refusals) <= 2
-        assert len(told) == len(local_hub.refusals)
-        assert all(isinstance(event, ThrottleEvent) for event in told)
+        assert len(emitted) == len(local_hub.refusals)
+        assert all(isinstance(event, ThrottleEvent) for event in emitted)
         assert 3600 <= time.now() <= 1.05 * 3600
 
-    def test_no_more_commits_than_huggingface_hub_takes_on_an_idle_hub(self, local_hub, small_files, tmp_path):
+    def test_no_more_commits_than_hfapi_makes(self, local_hub, small_files, tmp_path):
         path = small_files(1200)
         plain = HfApi(endpoint=local_hub.url, token="hf_x")
         ours = ThrottledHfApi(endpoint=local_hub.url, token="hf_x")
@@ -66,14 +66,16 @@ class TestAgainstTheQuota:
         )
 
     @pytest.mark.parametrize("endpoint", ["preupload", "commit"])
-    def test_a_refusal_at_any_step_is_told_and_waited_out(self, api, local_hub, time, told, small_files, endpoint):
+    def test_a_refusal_at_any_step_is_emitted_and_waited_out(
+        self, api, local_hub, time, emitted, small_files, endpoint
+    ):
         local_hub.answer(429, headers={"Retry-After": "55"}, on=endpoint)
         api.upload_folder(**WHERE, folder_path=small_files(3))
         assert time.waits == [55]
-        assert [event.hint for event in told] == ["retry-after"]
+        assert [event.hint for event in emitted] == ["retry-after"]
         assert len(files(api)) == 3
 
-    def test_every_other_error_leaves_at_once(self, api, local_hub, time, small_files):
+    def test_other_errors_are_raised_at_once(self, api, local_hub, time, small_files):
         local_hub.answer(403, on="commit")
         with pytest.raises(HfHubHTTPError) as caught:
             api.upload_folder(**WHERE, folder_path=small_files(3))
@@ -82,7 +84,7 @@ class TestAgainstTheQuota:
 
 
 class TestLikeHfApi:
-    def test_where_and_which(self, api, small_files, tmp_path):
+    def test_target_path_and_patterns(self, api, small_files, tmp_path):
         small_files(10)
         (tmp_path / "files" / ".git").mkdir()
         (tmp_path / "files" / ".git" / "config").write_text("no")
@@ -96,7 +98,7 @@ class TestLikeHfApi:
         )
         assert files(api) == {f"in/here/{n % 7}/{n}.txt" for n in range(10) if n % 7}
 
-    def test_deletions_and_the_parent_ride_the_first_commit(self, api, local_hub, small_files, tmp_path):
+    def test_deletions_and_the_parent_belong_to_the_first_commit(self, api, local_hub, small_files, tmp_path):
         api.upload_folder(**WHERE, folder_path=small_files(9), path_in_repo="data")
         head = api.repo_info(**WHERE).sha
         (tmp_path / "files" / "0" / "0.txt").unlink()
@@ -115,7 +117,7 @@ class TestLikeHfApi:
         with pytest.raises(HfHubHTTPError, match="A commit has happened since"):
             api.upload_folder(**WHERE, folder_path=small_files(9, "again"), parent_commit=head)
 
-    def test_what_is_there_already_is_skipped_so_calling_again_resumes(self, api, local_hub, small_files):
+    def test_calling_again_skips_what_is_committed(self, api, local_hub, small_files):
         path = small_files(5)
         first = api.upload_folder(**WHERE, folder_path=path)
         again = api.upload_folder(**WHERE, folder_path=path)
@@ -125,7 +127,7 @@ class TestLikeHfApi:
         first, second = local_hub.commits
         assert len(first.paths) == 5
         assert "1/1.txt" in second.paths
-        if folder.bypasses_create_commit():  # the others send what did not change along with what did
+        if folder.bypasses_create_commit():  # otherwise unchanged files are sent along
             assert second.paths == ("1/1.txt",)
 
     def test_a_large_folder_becomes_numbered_commits(self, api, local_hub, small_files, monkeypatch):
@@ -143,7 +145,7 @@ class TestLikeHfApi:
         assert len(local_hub.commits) == (2 if folder.bypasses_create_commit() else 1)
         assert len(files(api)) == 4
 
-    def test_one_pull_request_however_many_commits_and_refusals(self, api, local_hub, small_files, monkeypatch):
+    def test_all_commits_go_into_one_pull_request(self, api, local_hub, small_files, monkeypatch):
         monkeypatch.setattr(folder, "_MAX_FILES", 4)
         local_hub.answer(429, on="commit", times=2)
         info = api.upload_folder(**WHERE, folder_path=small_files(9), create_pr=True)
@@ -153,24 +155,24 @@ class TestLikeHfApi:
         assert len(files(api, revision="refs/pr/1")) == 9
         assert [pull_request.num for pull_request in api.get_repo_discussions(REPO, repo_type="dataset")] == [1]
 
-    def test_a_pull_request_against_another_branch_is_refused_at_once(self, api, small_files):
+    def test_a_pull_request_against_another_branch_is_an_error(self, api, small_files):
         if folder.bypasses_create_commit():
             with pytest.raises(ValueError, match="create_pr"):
                 api.upload_folder(**WHERE, folder_path=small_files(1), create_pr=True, revision="dev")
 
-    def test_ignored_files_stay_out(self, api, small_files):
+    def test_ignored_files_are_not_committed(self, api, small_files):
         path = small_files(4)
         (path / ".gitignore").write_text("1/\n")
         api.upload_folder(**WHERE, folder_path=path)
         assert files(api) == {".gitignore", "0/0.txt", "2/2.txt", "3/3.txt"}
 
-    def test_in_the_background(self, api, local_hub, time, told, small_files):
+    def test_in_a_future(self, api, local_hub, time, emitted, small_files):
         local_hub.answer(429, headers={"Retry-After": "55"}, on="commit")
         future = api.upload_folder(**WHERE, folder_path=small_files(2), run_as_future=True)
         assert isinstance(future.result(timeout=60), CommitInfo)
-        assert len(told) == 1
+        assert len(emitted) == 1
 
-    def test_large_files_go_through_xet_where_it_is_available(self, api, local_hub, tmp_path, monkeypatch):
+    def test_large_files_use_xet_if_it_is_available(self, api, local_hub, tmp_path, monkeypatch):
         monkeypatch.setattr("time.sleep", lambda seconds: None)
         payload = os.urandom(200_000)
         (tmp_path / "big.bin").write_bytes(payload)
@@ -182,13 +184,13 @@ class TestLikeHfApi:
         assert info.size == len(payload)
         assert info.lfs
 
-    def test_without_xet_it_is_one_commit_as_ever(self, api, local_hub, small_files, monkeypatch):
+    def test_without_xet_it_is_one_commit(self, api, local_hub, small_files, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(folder, "_MAX_FILES", 2)
         local_hub.answer(429, headers={"Retry-After": "55"}, on="commit")
         api.upload_folder(**WHERE, folder_path=small_files(5))
         assert [len(commit.paths) for commit in local_hub.commits] == [5]
 
-    def test_no_such_folder(self, api, tmp_path):
+    def test_a_missing_folder(self, api, tmp_path):
         with pytest.raises(ValueError, match="not a directory"):
             api.upload_folder(**WHERE, folder_path=tmp_path / "missing")
