@@ -67,7 +67,7 @@ def check_repo_type(repo_type: object) -> None:
 
     Raises:
         [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
-            If the installed huggingface_hub cannot commit to repositories of this type.
+            If the installed huggingface_hub does not know this type.
     """
     known = getattr(constants, "REPO_TYPES_WITH_KERNEL", constants.REPO_TYPES)
     if repo_type not in known:

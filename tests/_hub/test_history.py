@@ -1,4 +1,4 @@
-"""The history of a branch: newest first, lazily, with ages by the server's clock and not by ours."""
+"""The history of a branch: newest first, read lazily, with ages by the server's clock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pages(hub) -> int:
     return sum(request.endpoint == "history" for request in hub.requests)
 
 
-def test_the_newest_comes_first_with_all_that_is_known_of_it(hub, time):
+def test_the_newest_commit_comes_first(hub, time):
     time.advance(60)
     commit(hub, "Add brick", commit_description="Baked at 1k.")
     newest, first = history(hub)
@@ -52,20 +52,20 @@ def test_the_newest_comes_first_with_all_that_is_known_of_it(hub, time):
 
 
 @pytest.mark.local_hub(limit=None)
-def test_a_page_is_asked_for_when_it_is_come_to(hub):
+def test_a_page_is_requested_when_it_is_needed(hub):
     for number in range(120):
         commit(hub, str(number))
-    asked = history(hub)
+    lazy = history(hub)
     assert pages(hub) == 0
-    for so_many, needed in [(1, 1), (49, 1), (1, 2), (69, 3)]:
-        assert len(list(itertools.islice(asked, so_many))) == so_many
+    for count, needed in [(1, 1), (49, 1), (1, 2), (69, 3)]:
+        assert len(list(itertools.islice(lazy, count))) == count
         assert pages(hub) == needed
-    assert next(asked).title == "initial commit"
-    assert next(asked, None) is None
+    assert next(lazy).title == "initial commit"
+    assert next(lazy, None) is None
     assert pages(hub) == 3
 
 
-def test_of_the_branch_that_was_named(hub):
+def test_a_branch_by_name(hub):
     api = HfApi(endpoint=hub.url, token="hf_x")
     api.create_branch(REPO, branch="v2026.04/rc")
     commit(hub, "Only there", revision="v2026.04/rc")
@@ -73,7 +73,7 @@ def test_of_the_branch_that_was_named(hub):
     assert [commit.title for commit in history(hub)] == ["initial commit"]
 
 
-def test_the_caller_s_token_wins_over_the_api_s():
+def test_an_explicit_token_replaces_the_one_of_the_api():
     with LocalHub(token="hf_right") as hub:
         HfApi(endpoint=hub.url, token="hf_right").create_repo(REPO)
         api = HfApi(endpoint=hub.url, token="hf_wrong")
@@ -82,14 +82,14 @@ def test_the_caller_s_token_wins_over_the_api_s():
             list(commits(api, REPO))
 
 
-def test_a_branch_that_is_not_there_is_said_so(hub):
+def test_a_missing_branch_is_an_error(hub):
     with pytest.raises(HfHubHTTPError) as caught:
         list(history(hub, revision="nowhere"))
     assert caught.value.response.status_code == 404
 
 
 class TestAges:
-    def test_are_never_more_than_the_truth_and_two_seconds_less_at_most(self, hub, time):
+    def test_are_at_most_two_seconds_too_low_and_never_too_high(self, hub, time):
         commit(hub, "Add")
         for waited in (0, 0.4, 10, 3600):
             time.advance(waited)
@@ -106,14 +106,14 @@ class TestAges:
         assert 98 <= first.age <= 100
 
     def test_without_a_date_are_counted_from_the_newest_commit(self, hub, time):
-        """A proxy that takes the header away, or spoils it."""
+        """As behind a proxy that removes or breaks the header."""
         body = [{"id": "b", "date": "2026-11-21T10:00:00.000Z"}, {"id": "a", "date": "2026-11-21T09:59:00.000Z"}]
         hub.answer(
             200, headers={"Date": "today", "Content-Type": "application/json"}, body=json.dumps(body), on="history"
         )
         assert [commit.age for commit in history(hub)] == [0, 59]
 
-    def test_are_zero_for_commits_that_claim_to_be_of_the_future(self, hub, time):
+    def test_are_zero_for_commits_dated_in_the_future(self, hub, time):
         body = [{"id": "a", "date": "2999-01-01T00:00:00.000Z"}]
         hub.answer(200, headers={"Content-Type": "application/json"}, body=json.dumps(body), on="history")
         assert [commit.age for commit in history(hub)] == [0]
