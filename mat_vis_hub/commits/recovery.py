@@ -2,7 +2,8 @@
 
 Each commit that may be recovered has a unique mark in its description. After a lost response, we look for the mark in
 the branch's history. If it is not there, the commit is sent again with the newest commit of that history as its
-`parent_commit`. Should the first attempt land late, the Hub refuses the second one (412), and nothing lands twice.
+`parent_commit`. Should the first attempt land late, the Hub refuses the second one (412), and nothing lands twice. This
+does not cover a first attempt that lands after the second one: it named no parent that the Hub could check.
 """
 
 from __future__ import annotations

@@ -360,12 +360,14 @@ class TestWriters:
         program = f"""if True:
             from huggingface_hub import CommitOperationAdd, HfApi
             from mat_vis_hub.commits.transaction import transact
+            from mat_vis_hub.testing import virtual_time
             api = HfApi(endpoint={hub.url!r}, token="hf_x")
             def increment(snapshot):
                 number = int(snapshot.read("number.txt") or 0) + 1
                 return [CommitOperationAdd("number.txt", str(number).encode())]
-            for _ in range(5):
-                transact(api, {REPO!r}, increment, repo_type="dataset", commit_message="m", max_conflicts=50)
+            with virtual_time():
+                for _ in range(5):
+                    transact(api, {REPO!r}, increment, repo_type="dataset", commit_message="m", max_conflicts=30)
         """
         processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(6)]
         assert [process.wait() for process in processes] == [0] * 6
