@@ -117,6 +117,20 @@ class TestRefusedResponse:
         assert response is not None
         assert (response.status_code, response.headers, response.text) == (429, {}, "")
 
+    def test_the_real_exception_of_requests(self, local_hub):
+        requests: Any = pytest.importorskip("requests")
+        retry: Any = pytest.importorskip("urllib3.util").Retry
+        retries = retry(total=1, status_forcelist=[429], allowed_methods=None, respect_retry_after_header=False)
+        session = requests.Session()
+        session.mount("http://", requests.adapters.HTTPAdapter(max_retries=retries))
+        local_hub.answer(429, on="commit", times=2)
+        with session, pytest.raises(requests.exceptions.RetryError) as caught:
+            session.post(f"{local_hub.url}/api/models/{REPO}/commit/main")
+        response = refused_response(caught.value)
+        assert response is not None
+        assert response.url.endswith("/commit/main")
+        assert not may_have_landed(caught.value)
+
     def test_a_message_alone_is_no_refusal(self):
         assert refused_response(ValueError("too many 429 error responses")) is None
         assert refused_response(RetryError("too many redirects")) is None
