@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
     from mat_vis_hub.commits.batch import CommitBatch
     from mat_vis_hub.commits.transaction import Snapshot
+    from mat_vis_hub.events import Event
 
     CommitOperation: TypeAlias = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 else:  # these load with the first commit; until then `typing.get_type_hints` has to find something
-    CommitOperation = CommitOperationAdd = CommitBatch = Snapshot = Self = Any
+    CommitOperation = CommitOperationAdd = CommitBatch = Snapshot = Event = Self = Any
 
 R = TypeVar("R")
 
@@ -572,15 +573,15 @@ class ThrottledHfApi(HfApi):
         repo_type: str | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
+        num_threads: int = 5,
         max_conflicts: int = 6,
         source: str | None = None,
-        **kwargs: Any,
     ) -> CommitInfo | None:
         """
         Read, change, commit; where another writer commits first (412), read and change again.
 
-        Every read of a try sees one commit, and what is committed lands on top of exactly that one. A 429 in between is
-        waited out as ever, and is no conflict.
+        Every read of a try sees one commit, and what is committed lands on top of exactly that one. A refusal in
+        between is waited out, and is no conflict.
 
         Args:
             repo_id (`str`):
@@ -589,7 +590,7 @@ class ThrottledHfApi(HfApi):
                 Takes a [`Snapshot`], whose `read(path)` gives a file's content or `None`, and returns the operations to
                 commit; `None` or none of them commits nothing. It is called again after each conflict, so it has to
                 work from the snapshot alone.
-            commit_message, commit_description, repo_type, token (*optional*):
+            commit_message (`str`), commit_description, repo_type, token, num_threads (*optional*):
                 As in `HfApi.create_commit`.
             revision (`str`, *optional*, defaults to `"main"`):
                 A branch, or `refs/pr/N`.
@@ -597,8 +598,6 @@ class ThrottledHfApi(HfApi):
                 How many conflicts are followed by another try, each after a short random wait.
             source (`str`, *optional*):
                 Who is writing, for this transaction alone. Defaults to the `source` of the constructor.
-            kwargs:
-                Further arguments of `create_commit`.
 
         Returns:
             `CommitInfo`, or `None` if there was nothing to commit.
@@ -634,10 +633,10 @@ class ThrottledHfApi(HfApi):
             repo_type=repo_type,
             revision=revision,
             token=token,
+            num_threads=num_threads,
             max_conflicts=max_conflicts,
             source=api.source,
-            tell=self.hooks.emit,
-            **kwargs,
+            emit=self.hooks.emit,
         )
 
     def batch(

@@ -51,7 +51,7 @@ reveal_type(api.upload_folder(repo_id="you/textures", folder_path="textures", ru
 reveal_type(api.delete_file("a.txt", "you/textures"))
 reveal_type(api.delete_files(repo_id="you/textures", delete_patterns=["*.txt"]))
 reveal_type(api.delete_folder("brick", "you/textures", commit_message="Delete"))
-reveal_type(api.preupload_lfs_files("you/textures", [CommitOperationAdd("a.bin", b"x")]))
+api.preupload_lfs_files("you/textures", [CommitOperationAdd("a.bin", b"x")])
 reveal_type(api.run_as_future(api.whoami))
 reveal_type(api.whoami())
 for commit in api.list_repo_commits("you/textures"):
@@ -241,14 +241,16 @@ def spelt_alike(hint: Any) -> Any:
 
 @pytest.mark.parametrize("name", [*COMMITTING, "preupload_lfs_files"])
 def test_type_hints_are_those_of_hfapi(name):
-    ours = typing.get_type_hints(getattr(ThrottledHfApi, name))
-    ours.pop("source", None)
-    # Some generations import these for type checkers alone, so `typing` does not find them in HfApi's module.
+    # These are imported for type checkers alone, here and in some generations.
     names = {
         "CommitOperationAdd": CommitOperationAdd,
         "CommitOperation": CommitOperationAdd | CommitOperationCopy | CommitOperationDelete,
     }
+    ours = typing.get_type_hints(getattr(ThrottledHfApi, name), localns=names)
     theirs = typing.get_type_hints(getattr(HfApi, name), localns=names)
+    shown = inspect.signature(getattr(ThrottledHfApi, name)).parameters
+    hidden = {parameter for parameter in ours if parameter not in shown and parameter not in theirs}
+    ours = {parameter: hint for parameter, hint in ours.items() if parameter not in {*hidden, "source"}}
     assert {parameter: spelt_alike(hint) for parameter, hint in ours.items()} == {
         parameter: spelt_alike(hint) for parameter, hint in theirs.items()
     }
