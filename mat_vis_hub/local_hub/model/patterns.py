@@ -1,68 +1,57 @@
-"""The pattern language of `.gitattributes` and `.gitignore`, as far as repositories on the Hub use it."""
+"""`.gitattributes` and `.gitignore`: which files go through Git LFS, and which are ignored."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 
-_SPECIAL = re.compile(
-    r"(?P<folders>(?:^|(?<=/))\*\*/)|\*\*|(?P<star>\*)|(?P<any>\?)|\\(?P<escaped>.)|(?P<set>\[!?\]?[^\]]*\])"
-)
+from pathspec import GitIgnoreSpec
 
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern with a slash in it is about the whole path, one without about any name in it."""
-    anchored = "/" in pattern.rstrip("/")
-    parts = ["" if anchored else "(?:.*/)?"]
-    rest = pattern.strip("/") if anchored else pattern.rstrip("/")
-    position = 0
-    for match in _SPECIAL.finditer(rest):
-        parts.append(re.escape(rest[position : match.start()]))
-        position = match.end()
-        if match["folders"]:
-            parts.append("(?:.*/)?")
-        elif match["star"]:
-            parts.append("[^/]*")
-        elif match["any"]:
-            parts.append("[^/]")
-        elif match["escaped"]:
-            parts.append(re.escape(match["escaped"]))
-        elif match["set"]:
-            inner = match["set"][1:-1]
-            parts.append(f"[^{inner[1:]}]" if inner.startswith("!") else match["set"])
-        else:
-            parts.append(".*")
-    parts.append(re.escape(rest[position:]))
-    return re.compile("".join(parts))
-
-
-def _lines(text: str) -> list[str]:
-    return [line for line in (line.strip() for line in text.splitlines()) if line and not line.startswith("#")]
+_END = "\0"  # in no pattern and in no path
+# pathspec does not know these; `git lfs track "a b.bin"` writes `a[[:space:]]b.bin`.
+_CLASSES = {"space": " \t", "digit": "0-9", "lower": "a-z", "upper": "A-Z", "alpha": "a-zA-Z", "alnum": "a-zA-Z0-9"}
 
 
 def is_lfs(gitattributes: str, path: str) -> bool:
-    """Whether the last line that says something about `path`'s filter says `filter=lfs`."""
-    lfs = False
-    for line in _lines(gitattributes):
-        pattern, *attributes = line.split()
-        filters = [attribute for attribute in attributes if attribute.lstrip("-!").startswith("filter")]
-        if filters and _compiled(pattern).fullmatch(path):
-            lfs = filters[-1] == "filter=lfs"
-    return lfs
+    """Whether the last line of `gitattributes` that matches `path` and sets a filter says `filter=lfs`."""
+    return _lfs_spec(gitattributes).match_file(path + _END)
 
 
 def is_ignored(gitignore: str, path: str) -> bool:
-    """Whether the last pattern that matches `path`, or a folder above it, is not one with a `!`."""
-    names = path.split("/")
-    above = ["/".join(names[:depth]) for depth in range(1, len(names))]
-    ignored = False
-    for line in _lines(gitignore):
-        pattern = line.removeprefix("!")
-        candidates = above if pattern.endswith("/") else [*above, path]
-        if any(_compiled(pattern).fullmatch(candidate) for candidate in candidates):
-            ignored = not line.startswith("!")
-    return ignored
+    return _ignore_spec(gitignore).match_file(path)
+
+
+@lru_cache(maxsize=64)
+def _ignore_spec(gitignore: str) -> GitIgnoreSpec:
+    return _spec(gitignore.splitlines())
+
+
+@lru_cache(maxsize=64)
+def _lfs_spec(gitattributes: str) -> GitIgnoreSpec:
+    """Write `gitattributes` as a `.gitignore` that "ignores" the files of Git LFS.
+
+    The last match decides in both. But a pattern of `.gitattributes` does not apply to the content of a folder that
+    it matches. The end mark, on patterns and on paths, keeps it from matching a folder.
+    """
+    lines = []
+    for line in gitattributes.splitlines():
+        pattern, *attributes = line.split() or [""]
+        filters = [attribute for attribute in attributes if attribute.lstrip("-!").partition("=")[0] == "filter"]
+        if filters and not pattern.startswith(("#", "!")):
+            pattern += "/*" if pattern.endswith("/**") else ""  # the mark would make another word of "**"
+            lines.append(f"{'' if filters[-1] == 'filter=lfs' else '!'}{pattern}{_END}")
+    return _spec(lines)
+
+
+def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
+    spec = GitIgnoreSpec.from_lines([])
+    for line in lines:
+        line = re.sub(r"\[:(\w+):\]", lambda name: _CLASSES.get(name[1], ""), line)
+        with suppress(ValueError):  # git skips invalid patterns, too
+            spec = spec + GitIgnoreSpec.from_lines([line])
+    return spec
 
 
 DEFAULT_GITATTRIBUTES = {
@@ -70,7 +59,7 @@ DEFAULT_GITATTRIBUTES = {
     "model": "*.7z *.arrow *.bin *.bz2 *.ckpt *.gguf *.gz *.h5 *.joblib *.mlmodel *.model *.msgpack *.npy *.npz "
     "*.onnx *.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* *.tar.* *.tar "
     "*.tflite *.tgz *.wasm *.xz *.zip *.zst *tfevents*",
-    # A data set's media are its data.
+    # In addition, a dataset's media.
     "dataset": "*.aac *.avi *.bmp *.exr *.flac *.gif *.hdr *.jpeg *.jpg *.ktx2 *.m4a *.mkv *.mov *.mp3 *.mp4 *.ogg "
     "*.pcm *.png *.raw *.sam *.tif *.tiff *.wav *.webm *.webp *.lz4 *.mds",
 }
