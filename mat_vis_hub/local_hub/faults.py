@@ -1,4 +1,4 @@
-"""Answers on demand: what the next requests get instead of, or on top of, the real answer."""
+"""Faults on demand: what the next requests get instead of, or in addition to, the real answer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,26 @@ from typing import Any
 
 
 @dataclass
-class Rule:
-    """One line of the script. It lets `after` requests pass, then applies to the next `times`."""
+class Fault:
+    """
+    One fault. It skips `after` matching requests, then applies to the next `times`.
+
+    Args:
+        on (`str`, *optional*):
+            The endpoint to match. `None` matches all.
+        times (`int`, defaults to `1`):
+            How many requests it applies to.
+        after (`int`, defaults to `0`):
+            How many matching requests it skips first.
+        status (`int`, *optional*):
+            Answer with this status, `headers` and `body`, and do not process the request.
+        drop (`bool`, defaults to `False`):
+            Close the connection without an answer.
+        applied (`bool`, defaults to `False`):
+            Process the request before `drop`.
+        delay (`float`, defaults to `0.0`):
+            Real seconds to wait before the request is processed.
+    """
 
     on: str | None
     times: int = 1
@@ -23,44 +41,47 @@ class Rule:
     delay: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.times < 1 or self.after < 0:
-            raise ValueError(
-                f"A rule applies to at least one request (times={self.times}) after none or more (after={self.after})."
-            )
+        if self.times < 1:
+            raise ValueError(f"times is {self.times!r}; a fault applies to at least one request.")
+        if self.after < 0:
+            raise ValueError(f"after is {self.after!r}; it is a number of requests, 0 or more.")
+        if not 0 <= self.delay < float("inf"):
+            raise ValueError(f"delay is {self.delay!r}; it is a number of seconds, 0 or more.")
 
 
-class Script:
-    """The rules still to be played. Per request the first rule that fits is consumed, in order; thread-safe."""
+class Faults:
+    """The faults that are still to come. Each request consumes the first one that matches. Thread-safe."""
 
     def __init__(self) -> None:
-        self._rules: list[Rule] = []
+        self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
-    def add(self, rule: Rule) -> None:
+    def add(self, fault: Fault) -> None:
         with self._lock:
-            self._rules.append(rule)
+            self._faults.append(fault)
 
     def clear(self) -> None:
         with self._lock:
-            self._rules.clear()
+            self._faults.clear()
 
-    def next(self, endpoint: str) -> Rule | None:
+    def next(self, endpoint: str) -> Fault | None:
+        """Take the fault for a request to `endpoint`."""
         with self._lock:
-            for rule in self._rules:
-                if rule.on not in (None, endpoint):
+            for fault in self._faults:
+                if fault.on not in (None, endpoint):
                     continue
-                if rule.after > 0:
-                    rule.after -= 1
+                if fault.after > 0:
+                    fault.after -= 1
                     continue
-                rule.times -= 1
-                if rule.times == 0:
-                    self._rules.remove(rule)
-                return rule
+                fault.times -= 1
+                if fault.times == 0:
+                    self._faults.remove(fault)
+                return fault
         return None
 
 
 def encoded(body: str | bytes | dict[str, Any] | list[Any]) -> tuple[bytes, str]:
-    """A scripted body and its media type."""
+    """Return a fault's body as bytes, and its media type."""
     if isinstance(body, bytes):
         return body, "application/octet-stream"
     if isinstance(body, str):

@@ -1,72 +1,90 @@
-"""`LocalHub`: the application on uvicorn, in a thread of this process."""
+"""`LocalHub`: starts and stops a Hub, shows what it has seen, and makes it fail."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import socket
-import threading
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import uvicorn
+from dataclasses import dataclass
+from typing import Any
 
 from mat_vis_hub._internal import clock as package_clock
-from mat_vis_hub.local_hub.faults import Rule, encoded
-from mat_vis_hub.local_hub.limiter import MODELS, Limiter
-from mat_vis_hub.local_hub.model.archive import Archive
-from mat_vis_hub.local_hub.model.lfs import LfsStore
-from mat_vis_hub.local_hub.model.repos import REPO_TYPES, Registry
-from mat_vis_hub.local_hub.web.app import build_app
-from mat_vis_hub.local_hub.web.context import Access, HubState
-from mat_vis_hub.local_hub.web.middleware import Front
+from mat_vis_hub.local_hub.faults import Fault, encoded
+from mat_vis_hub.local_hub.limiter import Clock
+from mat_vis_hub.local_hub.model.repository import REPO_TYPES
+from mat_vis_hub.local_hub.recorder import Recorder, SeenCommit, SeenRefusal, SeenRequest
+from mat_vis_hub.local_hub.server import Server
+from mat_vis_hub.local_hub.settings import GIGABYTE, Settings
+from mat_vis_hub.local_hub.web.app import build_app, endpoints
+from mat_vis_hub.local_hub.web.context import HubContext
+from mat_vis_hub.local_hub.web.middleware import HubMiddleware
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-    from mat_vis_hub.local_hub.limiter import Clock
-    from mat_vis_hub.local_hub.recorder import Recorder, SeenCommit, SeenRefusal, SeenRequest
+@dataclass(frozen=True)
+class _Run:
+    """One start of a Hub."""
 
-GIGABYTE = 10**9
+    context: HubContext
+    server: Server
+    endpoints: tuple[str, ...]
 
 
 class LocalHub:
-    """A Hub for one process, as a context manager or with `start()` and `stop()`.
+    """
+    A Hub on this machine that refuses commits like the real one.
 
-    `HfApi(endpoint=hub.url)` is all that huggingface_hub needs from 1.0 on. Before, `HfApi.create_commit` makes its
-    commit but then stumbles over the answer, unless `HF_ENDPOINT` was this Hub's URL when huggingface_hub was
-    imported: choose a `port` and set it. (The pytest fixture `local_hub` takes care of that.)
+    Use it as a context manager, or with `start()` and `stop()`, and pass its `url` as the endpoint:
+    `HfApi(endpoint=hub.url)`. Before huggingface_hub 1.0, `HfApi.create_commit` fails on the answer, after the commit
+    was made, unless `HF_ENDPOINT` was this Hub's URL when huggingface_hub was imported: choose a `port` and set it.
+    The pytest fixture `local_hub` takes care of that.
 
     Args:
-        limit: Commits a repository takes per window, over all its branches and pull requests; None for no limit.
-            A refused or failed commit does not count, and neither does a new repository's first one.
-        window: The commit limit's window in seconds; fractions are fine.
-        model: "fixed": a window opens with the first commit counted in it, and `window` seconds later all of it
-            is forgotten at once. "sliding": each commit is forgotten `window` seconds after it was made.
-        api_limit: Requests to `/api/` and the LFS batch per caller (its token, or its address if it has none) and
-            fixed window of `api_window` seconds; None for no limit, and no `RateLimit` headers either.
-            Downloads (`/resolve/`) and uploaded bytes do not count.
-        api_window: The API limit's window in seconds.
-        path: A folder in which repositories survive a restart, also one after a killed process (the limits start
-            afresh). None keeps them in memory, and large files in a temporary folder that `stop()` deletes.
-        clock: What tells the time, in seconds: for the limits and for the dates of commits. If None, the package's
-            own clock, so that inside `mat_vis_hub.testing.virtual_time()` this Hub's windows pass as fast.
-        host: The address to listen on.
-        port: The port; 0 takes a free one.
-        token: If given, only this token may write, and a wrong one is refused (401). If None, any token and none
-            may write. Either way a private repository is hidden from a caller without a token.
-        owners: The namespaces the caller may write to; commits to another one's repositories are refused (403).
-            The first one is the user's name, "local" if None, which means all of them.
-        multipart_threshold: Large files above this size, in bytes, are uploaded in parts of this size.
+        limit (`int`, *optional*, defaults to `128`):
+            Commits that a repository accepts per window, over all its branches and pull requests. `None` for no
+            limit. Refused and failed commits do not count, and neither does a new repository's first one.
+        window (`float`, *optional*, defaults to `3600`):
+            Seconds. The window of `limit`.
+        model (`str`, *optional*, defaults to `"fixed"`):
+            `"fixed"`: the window opens with its first commit, and `window` seconds later all its commits are forgotten
+            at once. `"sliding"`: each commit is forgotten `window` seconds after it was made.
+        api_limit (`int`, *optional*, defaults to `1000`):
+            Requests to `/api/` and to the LFS batch that a caller (a token, or an address without one) may make per
+            fixed window. `None` for no limit and no `RateLimit` headers. Downloads and uploads of content do not
+            count.
+        api_window (`float`, *optional*, defaults to `300`):
+            Seconds. The window of `api_limit`.
+        path (`str` or `os.PathLike`, *optional*):
+            A folder where repositories survive a restart, also of a process that was killed. The limits start anew.
+            Defaults to memory, and a temporary folder for large files that `stop()` deletes.
+        clock (`Callable`, *optional*):
+            Returns the time in seconds since the epoch, for limits, dates of commits and records. Defaults to the
+            package's clock, so `mat_vis_hub.testing.virtual_time()` moves it. Two things use real time: a `delay`,
+            and the expiry of Xet tokens, which clients compare with their own clock.
+        host (`str`, *optional*, defaults to `"127.0.0.1"`):
+            The address to listen on.
+        port (`int`, *optional*, defaults to `0`):
+            The port to listen on. `0` takes a free one.
+        token (`str`, *optional*):
+            The only token that may write; other tokens are refused with 401. Defaults to any token, or none.
+            In either case callers without a token do not see private repositories.
+        owners (`tuple` of `str`, *optional*):
+            The namespaces that may be written to; commits to others are refused with 403. The first one is the user's
+            name. Defaults to all, and the name `"local"`.
+        multipart_threshold (`int`, *optional*, defaults to 5 GB):
+            Bytes. Larger files are uploaded in parts of this size.
+
+    Raises:
+        [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+            If an argument makes no sense; the message names it.
 
     Example:
-        >>> from huggingface_hub import HfApi
-        >>> from mat_vis_hub.local_hub import LocalHub
-        >>> with LocalHub(limit=8, window=6) as hub:
-        ...     api = HfApi(endpoint=hub.url, token="hf_anything")
-        ...     repo = api.create_repo("you/scratch").repo_id
-        ...     hub.spend(repo, 8)  # the next commit is refused
+    ```python
+    >>> from huggingface_hub import HfApi
+    >>> from mat_vis_hub.local_hub import LocalHub
+    >>> with LocalHub(limit=8, window=6) as hub:
+    ...     api = HfApi(endpoint=hub.url, token="hf_anything")
+    ...     repo = api.create_repo("you/scratch").repo_id
+    ...     hub.spend(repo, 8)  # the next commit is refused
+
+    ```
     """
 
     def __init__(
@@ -85,56 +103,62 @@ class LocalHub:
         owners: tuple[str, ...] | None = None,
         multipart_threshold: int = 5 * GIGABYTE,
     ) -> None:
-        if model not in MODELS:
-            raise ValueError(f"model is {model!r}; it is one of {', '.join(map(repr, MODELS))}.")
-        _check_limit("limit", limit, "window", window)
-        _check_limit("api_limit", api_limit, "api_window", api_window)
-        if multipart_threshold < 1:
-            raise ValueError(f"multipart_threshold is {multipart_threshold}; a part has at least one byte.")
-        if isinstance(owners, str) or (owners is not None and not owners):
-            raise ValueError(f"owners is {owners!r}; it is a tuple of at least one namespace, or None for all.")
-        self._path = None if path is None else Path(path)
-        self._clock = clock or package_clock.wall
-        self._commit_limit = (limit, window, model, self._clock)
-        self._api_limit = (api_limit, api_window, "fixed", self._clock)
-        self._access = Access(token, owners and tuple(owners))
-        self._multipart_threshold = multipart_threshold
-        self._address = (host, port)
-        self._running: _Running | None = None
+        self._settings = Settings(
+            limit=limit,
+            window=window,
+            model=model,
+            api_limit=api_limit,
+            api_window=api_window,
+            path=path,
+            clock=clock or package_clock.wall,
+            host=host,
+            port=port,
+            token=token,
+            owners=owners,
+            multipart_threshold=multipart_threshold,
+        )
+        self._run: _Run | None = None
         self._last_recorder: Recorder | None = None
 
     # ---- running ---------------------------------------------------------------------------------------
 
-    def start(self) -> Self:
-        """Returns once the Hub answers."""
-        if self._running:
-            raise RuntimeError(f"This local Hub runs already, at {self.url}.")
-        store = LfsStore(self._path / "lfs" if self._path else None)
-        state = HubState(
-            repos=Registry(Archive(self._path / "repos") if self._path else None),
-            store=store,
-            commit_limit=Limiter(*self._commit_limit),
-            api_limit=Limiter(*self._api_limit),
-            access=self._access,
-            clock=self._clock,
-            multipart_threshold=self._multipart_threshold,
-        )
+    def start(self) -> LocalHub:
+        """
+        Start the Hub, and return once it answers.
+
+        Returns:
+            `LocalHub`: This object.
+
+        Raises:
+            [`RuntimeError`](https://docs.python.org/3/library/exceptions.html#RuntimeError)
+                If it is running already.
+            [`OSError`](https://docs.python.org/3/library/exceptions.html#OSError)
+                If it cannot listen on its port, or not write to `path`.
+            [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+                If a repository in `path` is damaged.
+        """
+        if self._run:
+            raise RuntimeError(f"This local Hub is already running, at {self.url}.")
+        context = HubContext.create(self._settings)
         try:
-            self._running = _Running(state, *self._address)
-            self._last_recorder = None
+            app = build_app(context)
+            server = Server(HubMiddleware(app, context), self._settings.host, self._settings.port)
         except BaseException:
-            store.close()
+            context.store.close()
             raise
+        self._run = _Run(context, server, endpoints(app))
+        self._last_recorder = None
         return self
 
     def stop(self) -> None:
-        """Returns once the Hub is gone, with every connection to it. What it recorded stays readable."""
-        if self._running:
-            running, self._running = self._running, None
-            self._last_recorder = running.state.recorder
-            running.stop()
+        """Stop the Hub, and return once every connection is closed. What it recorded stays readable."""
+        if self._run:
+            run, self._run = self._run, None
+            self._last_recorder = run.context.recorder
+            run.server.stop()
+            run.context.store.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> LocalHub:
         return self.start()
 
     def __exit__(self, *exc_info: object) -> None:
@@ -142,42 +166,47 @@ class LocalHub:
 
     @property
     def url(self) -> str:
-        return self._live.url
+        """The endpoint, for example `"http://127.0.0.1:8080"`."""
+        return self._running.server.url
 
     @property
-    def _live(self) -> _Running:
-        if not self._running:
-            raise RuntimeError("This local Hub does not run: start it, or use it as a context manager.")
-        return self._running
+    def _running(self) -> _Run:
+        if not self._run:
+            raise RuntimeError("This local Hub is not running: start it, or use it as a context manager.")
+        return self._run
 
-    @property
-    def _recorder(self) -> Recorder:
-        return self._last_recorder or self._live.state.recorder
-
-    # ---- what it saw -----------------------------------------------------------------------------------
+    # ---- what it has seen ------------------------------------------------------------------------------
 
     @property
     def requests(self) -> list[SeenRequest]:
+        """The requests so far, in the order of their answers."""
         return self._recorder.requests
 
     @property
     def commits(self) -> list[SeenCommit]:
+        """The commits that were accepted so far, merges included. A new repository's first one is not."""
         return self._recorder.commits
 
     @property
     def refusals(self) -> list[SeenRefusal]:
+        """The answers with status 429 so far."""
         return self._recorder.refusals
 
     @property
     def bytes_received(self) -> int:
+        """The bytes of all request bodies so far."""
         return sum(request.bytes_received for request in self.requests)
 
-    # ---- what it is told to do -------------------------------------------------------------------------
+    @property
+    def _recorder(self) -> Recorder:
+        return self._last_recorder or self._running.context.recorder
+
+    # ---- what it is made to do -------------------------------------------------------------------------
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """The names that `on=` understands."""
-        return self._live.endpoints
+        """The names that `on` takes."""
+        return self._running.endpoints
 
     def answer(
         self,
@@ -189,136 +218,97 @@ class LocalHub:
         times: int = 1,
         after: int = 0,
     ) -> None:
-        """The next `times` requests to the endpoint `on` (None: to any) get this answer instead of the real one.
+        """
+        Answer the next requests with this instead of processing them.
 
-        The first `after` of them are still served as usual. Nothing is done for a request answered so. The headers
-        that every answer carries are added unless `headers` has its own.
+        Args:
+            status (`int`):
+                The HTTP status.
+            headers (`dict`, *optional*):
+                Headers. Those that the Hub puts on every answer are added, except where `headers` has its own.
+            body (`str`, `bytes` or `dict`, *optional*):
+                The body. A `dict` is sent as JSON.
+            on (`str`, *optional*):
+                One of `endpoints`. Defaults to all.
+            times (`int`, *optional*, defaults to `1`):
+                How many requests are answered so.
+            after (`int`, *optional*, defaults to `0`):
+                How many requests are processed as usual first.
+
+        Raises:
+            [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+                If there is no such endpoint, or a number makes no sense.
+
+        Example:
+        ```python
+        >>> from mat_vis_hub.local_hub import LocalHub
+        >>> with LocalHub() as hub:
+        ...     hub.answer(429, headers={"Retry-After": "30"}, body={"error": "slow down"}, on="commit", times=2)
+
+        ```
         """
         content, media_type = encoded(body)
-        named = {name.lower() for name in headers or {}}
-        typed = {} if "content-type" in named else {"content-type": media_type}
-        self._add(Rule(on, times, after, status=status, headers={**typed, **(headers or {})}, body=content))
+        has_type = any(name.lower() == "content-type" for name in headers or {})
+        headers = {**({} if has_type else {"content-type": media_type}), **(headers or {})}
+        self._add(Fault(on, times, after, status=status, headers=headers, body=content))
 
     def drop(self, *, on: str | None = None, applied: bool = False, times: int = 1, after: int = 0) -> None:
-        """Close the connection without an answer: before doing the work, or (`applied`) once it is done."""
-        self._add(Rule(on, times, after, drop=True, applied=applied))
+        """
+        Close the connection of the next requests without an answer.
+
+        Args:
+            on (`str`, *optional*):
+                One of `endpoints`. Defaults to all.
+            applied (`bool`, *optional*, defaults to `False`):
+                Process the request first, so that only the answer is lost.
+            times (`int`, *optional*, defaults to `1`):
+                How many requests are dropped.
+            after (`int`, *optional*, defaults to `0`):
+                How many requests are processed as usual first.
+        """
+        self._add(Fault(on, times, after, drop=True, applied=applied))
 
     def delay(self, seconds: float, *, on: str | None = None, times: int = 1, after: int = 0) -> None:
-        """Let so many real seconds pass before the work begins."""
-        self._add(Rule(on, times, after, delay=seconds))
+        """
+        Wait before the next requests are processed.
+
+        Args:
+            seconds (`float`):
+                Real seconds, whatever `clock` says.
+            on (`str`, *optional*):
+                One of `endpoints`. Defaults to all.
+            times (`int`, *optional*, defaults to `1`):
+                How many requests are delayed.
+            after (`int`, *optional*, defaults to `0`):
+                How many requests are processed as usual first.
+        """
+        self._add(Fault(on, times, after, delay=seconds))
 
     def clear(self) -> None:
-        """Forget what `answer`, `drop` and `delay` have not used up."""
-        self._live.state.script.clear()
-
-    def _add(self, rule: Rule) -> None:
-        if rule.on is not None and rule.on not in self.endpoints:
-            raise ValueError(f"There is no endpoint {rule.on!r}; there are {', '.join(self.endpoints)}.")
-        self._live.state.script.add(rule)
+        """Cancel what is left of `answer`, `drop` and `delay`."""
+        self._running.context.faults.clear()
 
     def spend(self, repo_id: str, count: int = 1, *, repo_type: str = "model") -> None:
-        """Use up `count` of a repository's commits, as a stranger's commits would; it need not exist yet."""
+        """
+        Use up commits of a repository's limit, as other writers would.
+
+        Args:
+            repo_id (`str`):
+                The repository. It need not exist yet.
+            count (`int`, *optional*, defaults to `1`):
+                How many commits.
+            repo_type (`str`, *optional*, defaults to `"model"`):
+                `"model"`, `"dataset"` or `"space"`.
+
+        Raises:
+            [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+                If there is no such `repo_type`.
+        """
         if repo_type not in REPO_TYPES:
             raise ValueError(f"repo_type is {repo_type!r}; it is one of {', '.join(map(repr, REPO_TYPES))}.")
-        self._live.state.commit_limit.spend((repo_type, repo_id), count)
+        self._running.context.commit_limit.spend((repo_type, repo_id), count)
 
-
-def _check_limit(name: str, limit: int | None, window_name: str, window: float) -> None:
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-        raise ValueError(f"{name} is {limit!r}; it is a whole number from 0 up, or None for no limit.")
-    if not window > 0:
-        raise ValueError(f"{window_name} is {window!r}; it is a number of seconds above 0.")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, saying when it is ready, and stopping at once instead of at the next tick and in peace."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._loop, self._leaving = asyncio.get_running_loop(), asyncio.Event()
-        self.ready.set()
-
-    def leave(self) -> None:
-        """Called from another thread."""
-        self._loop.call_soon_threadsafe(self._leaving.set)
-
-    async def main_loop(self) -> None:
-        ticks = 0
-        while not (self._leaving.is_set() or await self.on_tick(ticks)):
-            ticks += 10  # uvicorn counts tenths of a second: every ten of them it renews the `Date`
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), 1)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # asyncio takes it ill when a server is closed while it accepts a connection. So first it looks for no more,
-        for server in self.servers:
-            for listener in server.sockets:
-                with suppress(NotImplementedError):  # not every loop can
-                    self._loop.remove_reader(listener.fileno())
-        for _ in range(10):  # then those that it has just accepted take a few turns of the loop to be known,
-            for connection in list(self.server_state.connections):
-                if connection.transport:
-                    connection.transport.abort()  # idle or busy: nobody waits for a client
-            await asyncio.sleep(0)
-        for server in self.servers:  # and those that it had not got to are reset by the system.
-            server.close()
-        if self.server_state.tasks:  # they hear of it and end; what does not is cancelled with the loop
-            await asyncio.wait(self.server_state.tasks, timeout=0.2)
-
-
-class _Running:
-    """One start of a Hub: a socket, a server, a thread."""
-
-    def __init__(self, state: HubState, host: str, port: int) -> None:
-        self.state = state
-        listener = _listen(host, port)
-        literal = f"[{host}]" if ":" in host else host
-        self.url = f"http://{literal}:{listener.getsockname()[1]}"
-        app = build_app(state, lambda: self.url)
-        self.endpoints = tuple(dict.fromkeys(getattr(route, "name", "") for route in app.routes))
-        config = uvicorn.Config(
-            Front(app, state),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,  # the Hub's own clock tells it
-            timeout_keep_alive=60,
-        )
-        self._server = _Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name=f"local-hub {self.url}", daemon=True
-        )
-        self._thread.start()
-        self._server.ready.wait()
-
-    def stop(self) -> None:
-        self._server.leave()
-        self._thread.join()
-        self.state.store.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = None
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # asyncio turns Nagle's algorithm off only where it is told that this is TCP: 40 ms per answer.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if os.name == "posix":  # elsewhere it would let two servers share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        if listener:
-            listener.close()
-        message = f"The local Hub cannot listen on {host}:{port} ({error}): try another port, or port 0."
-        raise OSError(error.errno, message) from None
-    return listener
+    def _add(self, fault: Fault) -> None:
+        if fault.on is not None and fault.on not in self.endpoints:
+            raise ValueError(f"There is no endpoint {fault.on!r}; there are {', '.join(self.endpoints)}.")
+        self._running.context.faults.add(fault)

@@ -1,21 +1,20 @@
-"""Two limits: commits per repository (fixed or sliding window) and API requests per caller (fixed window)."""
+"""Limits how many events a key may have per window, which is fixed or sliding."""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections import deque
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
-    Clock = Callable[[], float]
+Clock = Callable[[], float]
+"""Returns the time in seconds."""
 
 
 class _Window(Protocol):
-    """What one key has spent lately; `spent` forgets what has left the window, so it is always asked first."""
+    """The events of one key. `spent` drops those that have left the window, so it is called before the others."""
 
     def spent(self, now: float) -> int: ...
     def spend(self, now: float, count: int) -> None: ...
@@ -23,7 +22,7 @@ class _Window(Protocol):
 
 
 class FixedWindow:
-    """Opens with the first thing counted in it, and forgets everything at once `length` seconds later."""
+    """Opens with its first event, and drops all of them at once `length` seconds later."""
 
     def __init__(self, length: float) -> None:
         self._length = length
@@ -45,7 +44,7 @@ class FixedWindow:
 
 
 class SlidingWindow:
-    """Forgets each thing counted `length` seconds after it was counted."""
+    """Drops each event `length` seconds after it happened."""
 
     def __init__(self, length: float) -> None:
         self._length = length
@@ -68,14 +67,26 @@ MODELS: dict[str, Callable[[float], _Window]] = {"fixed": FixedWindow, "sliding"
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a key stands: how much is left, and in how many seconds there will be more."""
+    """How many events a key has left, and when it will have more."""
 
     remaining: int
-    reset_in: float
+    reset_in: float  # seconds
 
 
 class Limiter:
-    """`limit` things per `window` seconds and key; thread-safe. `limit=None`: no limit, nothing counted."""
+    """
+    Counts events per key and says whether there is room for another. Thread-safe.
+
+    Args:
+        limit (`int`, *optional*):
+            Events per window and key. `None` for no limit.
+        window (`float`):
+            Seconds.
+        model (`str`):
+            `"fixed"` or `"sliding"`.
+        clock (`Callable`):
+            Returns the time in seconds.
+    """
 
     def __init__(self, limit: int | None, window: float, model: str, clock: Clock) -> None:
         self.limit = limit
@@ -86,35 +97,35 @@ class Limiter:
         self._windows: dict[Hashable, _Window] = {}
 
     def standing(self, key: Hashable) -> Standing | None:
-        """None where there is no limit."""
-        with self._lock:
-            return self._standing(key)
-
-    def spend(self, key: Hashable, count: int = 1) -> None:
-        """Count `count` more, whether there is room or not."""
-        with self._lock:
-            if self.limit is not None and count > 0:
-                now = self._clock()
-                window = self._of(key)
-                window.spent(now)
-                window.spend(now, count)
-
-    def take(self, key: Hashable) -> bool:
-        """Count one more if there is room; say whether there was."""
-        with self._lock:
-            standing = self._standing(key)
-            if standing is None:
-                return True
-            if standing.remaining > 0:
-                self._of(key).spend(self._clock(), 1)
-            return standing.remaining > 0
-
-    def _standing(self, key: Hashable) -> Standing | None:
+        """Return how many events `key` has left. `None` if there is no limit."""
         if self.limit is None:
             return None
-        now = self._clock()
-        window = self._of(key)
-        return Standing(max(0, self.limit - window.spent(now)), window.reset_in(now))
+        with self._lock:
+            now = self._clock()
+            window = self._of(key)
+            return Standing(max(0, self.limit - window.spent(now)), window.reset_in(now))
+
+    def spend(self, key: Hashable, count: int = 1) -> None:
+        """Count `count` events, whether there is room or not."""
+        if self.limit is None or count <= 0:
+            return
+        with self._lock:
+            now = self._clock()
+            window = self._of(key)
+            window.spent(now)
+            window.spend(now, count)
+
+    def take(self, key: Hashable) -> bool:
+        """Count one event if there is room, and return whether there was."""
+        if self.limit is None:
+            return True
+        with self._lock:
+            now = self._clock()
+            window = self._of(key)
+            room = window.spent(now) < self.limit
+            if room:
+                window.spend(now, 1)
+            return room
 
     def _of(self, key: Hashable) -> _Window:
         return self._windows.setdefault(key, self._model(self.window))

@@ -1,4 +1,4 @@
-"""The fixture `local_hub`: a running `LocalHub` for one test, and huggingface_hub's default Hub meanwhile.
+"""The pytest fixture `local_hub`: a running `LocalHub` that is huggingface_hub's default endpoint during a test.
 
     def test_uploads(local_hub):
         HfApi(endpoint=local_hub.url).create_repo("you/scratch")
@@ -6,20 +6,19 @@
     @pytest.mark.local_hub(limit=4, model="sliding")
     def test_meets_the_limit(local_hub): ...
 
-The marker's arguments are `LocalHub`'s. pytest loads this module in every run of whoever installs the package, so
-nothing but pytest is imported before the fixture is used.
+The marker takes the arguments of `LocalHub`. pytest loads this module in every project that has the package
+installed, so it imports nothing but pytest before the fixture is used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mat_vis_hub.local_hub.server import LocalHub
+    from mat_vis_hub.local_hub import LocalHub
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,11 +29,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def local_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    """A local Hub, running for the length of the test; `@pytest.mark.local_hub(...)` passes it arguments.
+    """
+    A local Hub that runs during the test. `@pytest.mark.local_hub(...)` passes arguments to it.
 
-    huggingface_hub's default endpoint is this Hub meanwhile, in this process and (by `HF_ENDPOINT`) in those it
-    starts: nothing a test forgets to direct goes to the real Hub, and huggingface_hub 0.x, which checks some
-    answers against its default endpoint, takes this Hub's for what they are.
+    It is huggingface_hub's default endpoint meanwhile, in this process and, by `HF_ENDPOINT`, in those that it starts.
+    So a request without an explicit endpoint does not reach the real Hub, and huggingface_hub 0.x, which checks some
+    answers against the default endpoint, accepts those of this Hub.
+
+    Yields:
+        `LocalHub`: The running Hub.
     """
     from mat_vis_hub.local_hub import LocalHub
 
@@ -48,7 +51,7 @@ def local_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def _make_default_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants, file_download, hf_api
 
-    monkeypatch.setattr(hf_api.api, "endpoint", url)  # whose methods are the functions of huggingface_hub
+    monkeypatch.setattr(hf_api.api, "endpoint", url)  # the object behind the functions of huggingface_hub
     monkeypatch.setenv("HF_ENDPOINT", url)
     monkeypatch.setattr(constants, "ENDPOINT", url)
     template = url + "/{repo_id}/resolve/{revision}/{filename}"

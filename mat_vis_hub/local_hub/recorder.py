@@ -1,4 +1,4 @@
-"""What the Hub saw, for assertions: requests, commits, refusals. Never a token."""
+"""What the Hub has seen, for assertions: requests, commits, refusals. Never a token."""
 
 from __future__ import annotations
 
@@ -8,16 +8,41 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SeenRequest:
+    """
+    A request that was answered or dropped.
+
+    Args:
+        time (`float`): When it was answered, in seconds since the epoch, on the Hub's clock.
+        method (`str`): For example `"POST"`.
+        path (`str`): As sent, percent-encoded, without the query.
+        endpoint (`str`): One of `LocalHub.endpoints`, or `"unknown"`.
+        status (`int`, *optional*): `None` if the connection was dropped without an answer.
+        bytes_received (`int`): Of the body.
+    """
+
     time: float
     method: str
-    path: str  # as it came, percent-encoding and all, without the query
+    path: str
     endpoint: str
-    status: int | None  # None: the connection was dropped without an answer
-    bytes_received: int  # of the body
+    status: int | None
+    bytes_received: int
 
 
 @dataclass(frozen=True)
 class SeenCommit:
+    """
+    A commit that the quota counts: one that a client made, or a merge.
+
+    Args:
+        time (`float`): Seconds since the epoch, on the Hub's clock.
+        repo_type (`str`): `"model"`, `"dataset"` or `"space"`.
+        repo (`str`): For example `"you/textures"`.
+        revision (`str`): The branch, or for example `"refs/pr/1"`.
+        oid (`str`): The commit's id.
+        message (`str`): Its title.
+        paths (`tuple` of `str`): What it changed, sorted.
+    """
+
     time: float
     repo_type: str
     repo: str
@@ -29,7 +54,16 @@ class SeenCommit:
 
 @dataclass(frozen=True)
 class SeenRefusal:
-    """An answer 429. `kind` says why: "commit" or "api", the two limits, or "scripted"."""
+    """
+    An answer 429.
+
+    Args:
+        time (`float`): Seconds since the epoch, on the Hub's clock.
+        kind (`str`): Why: `"commit"` or `"api"` for the two limits, `"scripted"` for `LocalHub.answer`.
+        endpoint (`str`): One of `LocalHub.endpoints`, or `"unknown"`.
+        repo_type (`str`, *optional*): The repository's type; `None` if the request was about none.
+        repo (`str`, *optional*): The repository's id.
+    """
 
     time: float
     kind: str
@@ -39,7 +73,7 @@ class SeenRefusal:
 
 
 class Recorder:
-    """Thread-safe; what it hands out are snapshots."""
+    """Records what the Hub sees. Its lists are snapshots. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

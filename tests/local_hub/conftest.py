@@ -1,4 +1,4 @@
-"""A scratch repository on a local Hub, written through `HfApi` or read by plain HTTP; and time that tests move."""
+"""Fixtures: a scratch repository on a local Hub, `HfApi` and plain HTTP to access it, and a clock that tests move."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from huggingface_hub import HfApi, constants
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.seconds = 1_800_000_000.0
@@ -25,7 +25,7 @@ class Clock:
 
 
 CLOCK = Clock()
-"""For `@pytest.mark.local_hub(clock=CLOCK.now)`, which is written before any fixture runs."""
+"""For `@pytest.mark.local_hub(clock=CLOCK.now)`: markers cannot use fixtures."""
 
 
 @dataclass
@@ -41,11 +41,11 @@ class Answer:
 
 @pytest.fixture
 def ask(local_hub):
-    """One request as it is: `ask("GET", path, body=..., headers=...)`, with the test's token unless told otherwise."""
+    """Send one plain HTTP request, by default with the test's token: `ask("GET", path, body=..., headers=...)`."""
     host, port = local_hub.url.removeprefix("http://").split(":")
 
     def ask(method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, token="hf_local"):
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection = http.client.HTTPConnection(host, int(port), timeout=60)
         headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
@@ -60,7 +60,7 @@ def ask(local_hub):
 
 @pytest.fixture
 def api(local_hub, monkeypatch):
-    # Large files go through Git LFS; Xet has a file of tests of its own.
+    # Large files go through Git LFS. test_xet.py tests Xet.
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     return HfApi(endpoint=local_hub.url, token="hf_local")
 
@@ -74,7 +74,7 @@ def repo(api):
 
 @pytest.fixture
 def commit(api, repo):
-    """`commit(operation, ..., revision=...)`: one commit to the scratch repository."""
+    """Make one commit to the scratch repository: `commit(operation, ..., revision=...)`."""
 
     def commit(*operations, message="a commit", **options):
         return api.create_commit(operations=operations, commit_message=message, **{**repo, **options})
@@ -83,6 +83,6 @@ def commit(api, repo):
 
 
 def ndjson(*items: tuple[str, dict[str, Any]], summary: str = "a commit", **header: Any) -> bytes:
-    """A commit's body as it goes over the wire."""
+    """Return the body of a commit request."""
     lines = [("header", {"summary": summary, "description": "", **header}), *items]
     return b"".join(json.dumps({"key": key, "value": value}).encode() + b"\n" for key, value in lines)

@@ -1,18 +1,21 @@
-"""Answers on demand."""
+"""Faults on demand."""
 
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
 from huggingface_hub.utils import HfHubHTTPError
 
 from mat_vis_hub.local_hub import LocalHub
-from tests.local_hub.conftest import ndjson
+from mat_vis_hub.testing import virtual_time
+from tests.local_hub.conftest import CLOCK, ndjson
 
 COMMIT = "/api/datasets/you/scratch/commit/main"
 
 
-def test_the_next_requests_to_an_endpoint_get_the_answer_one_orders(local_hub, commit):
+def test_the_next_requests_to_an_endpoint_get_a_given_answer(local_hub, commit):
     local_hub.answer(429, headers={"Retry-After": "30"}, body={"error": "Too Many Requests"}, on="commit", times=2)
     for _ in range(2):
         with pytest.raises(HfHubHTTPError, match="Too Many Requests") as caught:
@@ -23,12 +26,12 @@ def test_the_next_requests_to_an_endpoint_get_the_answer_one_orders(local_hub, c
     assert len(local_hub.commits) == 1
 
 
-def test_an_answer_can_wait_for_its_turn(local_hub, ask):
+def test_a_fault_can_skip_requests_first(local_hub, ask):
     local_hub.answer(503, on="whoami", after=2)
     assert [ask("GET", "/api/whoami-v2").status for _ in range(4)] == [200, 200, 503, 200]
 
 
-def test_rules_are_played_in_order_and_only_where_they_belong(local_hub, ask):
+def test_faults_apply_in_order_and_only_to_their_endpoint(local_hub, ask):
     local_hub.answer(500, on="whoami")
     local_hub.answer(502)
     local_hub.answer(503, on="list-repos")
@@ -48,13 +51,13 @@ def test_rules_are_played_in_order_and_only_where_they_belong(local_hub, ask):
         ("", b"", "text/plain; charset=utf-8"),
     ],
 )
-def test_a_body_may_be_text_bytes_or_json(local_hub, ask, body, sent, media_type):
+def test_a_body_can_be_text_bytes_or_json(local_hub, ask, body, sent, media_type):
     local_hub.answer(418, body=body)
     answer = ask("GET", "/api/whoami-v2")
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (418, sent, media_type)
 
 
-def test_ones_own_headers_take_the_place_of_the_hubs(local_hub, ask):
+def test_given_headers_replace_those_of_the_hub(local_hub, ask):
     local_hub.answer(429, headers={"RateLimit": '"api";r=0;t=55', "Content-Type": "text/html"})
     answer = ask("GET", "/api/whoami-v2")
     assert answer.headers.get_all("RateLimit") == ['"api";r=0;t=55']
@@ -63,7 +66,7 @@ def test_ones_own_headers_take_the_place_of_the_hubs(local_hub, ask):
 
 
 @pytest.mark.parametrize("applied", [False, True])
-def test_a_dropped_connection_is_a_transport_error_whether_the_work_is_done_or_not(local_hub, commit, ask, applied):
+def test_a_dropped_connection_is_a_transport_error_before_or_after_the_commit(local_hub, commit, ask, applied):
     local_hub.drop(on="commit", applied=applied)
     with pytest.raises(Exception, match=r"(?i)disconnected|aborted|reset") as caught:
         commit(Add("a", b"x"))
@@ -73,36 +76,55 @@ def test_a_dropped_connection_is_a_transport_error_whether_the_work_is_done_or_n
     assert [seen.status for seen in local_hub.requests if seen.endpoint == "commit"] == [None]
 
 
-def test_a_dropped_connection_is_reset_not_closed(local_hub, repo, ask):
+def test_a_dropped_connection_is_reset(local_hub, repo, ask):
     local_hub.drop(on="commit")
     with pytest.raises(ConnectionError):
         ask("POST", COMMIT, ndjson())
 
 
-def test_a_delay_takes_real_time(local_hub, ask):
-    local_hub.delay(0.2, on="whoami")
+@pytest.mark.local_hub(clock=CLOCK.now)
+def test_a_delay_takes_real_time_even_if_the_hubs_clock_stands_still(local_hub, ask):
+    local_hub.delay(0.05, on="whoami")
     start = time.monotonic()
     assert ask("GET", "/api/whoami-v2").status == 200
-    assert time.monotonic() - start >= 0.2
+    assert time.monotonic() - start >= 0.05
 
 
-def test_what_is_not_used_up_can_be_forgotten(local_hub, ask):
+def test_virtual_time_does_not_shorten_a_delay():
+    with virtual_time() as virtual, LocalHub() as hub:
+        hub.delay(0.05)
+        start = time.monotonic()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(hub.url)
+        assert time.monotonic() - start >= 0.05
+        assert virtual.now() == 0
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_a_delay_that_makes_no_sense_is_refused(local_hub, seconds):
+    with pytest.raises(ValueError, match=rf"delay is {seconds}; it is a number of seconds, 0 or more"):
+        local_hub.delay(seconds)
+
+
+def test_pending_faults_can_be_cleared(local_hub, ask):
     local_hub.answer(500, times=100)
     local_hub.clear()
     assert ask("GET", "/api/whoami-v2").status == 200
 
 
-@pytest.mark.parametrize("order", [lambda hub, on: hub.answer(500, on=on), lambda hub, on: hub.drop(on=on)])
-def test_an_unknown_endpoint_is_refused_with_the_known_ones(local_hub, order):
+@pytest.mark.parametrize("add", [lambda hub, on: hub.answer(500, on=on), lambda hub, on: hub.drop(on=on)])
+def test_the_error_for_an_unknown_endpoint_lists_the_known_ones(local_hub, add):
     with pytest.raises(ValueError, match=r"no endpoint 'comit'; there are .*commit.*resolve"):
-        order(local_hub, "comit")
+        add(local_hub, "comit")
 
 
-def test_a_rule_for_no_request_is_refused(local_hub):
-    with pytest.raises(ValueError, match="times=0"):
+def test_a_fault_must_apply_to_a_request(local_hub):
+    with pytest.raises(ValueError, match="times is 0; a fault applies to at least one request"):
         local_hub.answer(500, times=0)
+    with pytest.raises(ValueError, match="after is -1; it is a number of requests, 0 or more"):
+        local_hub.drop(after=-1)
 
 
-def test_a_script_needs_a_hub_that_runs():
+def test_a_fault_needs_a_running_hub():
     with pytest.raises(RuntimeError, match="start it"):
         LocalHub().answer(500)

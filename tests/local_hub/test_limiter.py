@@ -1,4 +1,4 @@
-"""The two limits, in virtual time and over HTTP."""
+"""The limits, over HTTP, with a clock of the test's."""
 
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
@@ -10,7 +10,7 @@ from tests.local_hub.conftest import CLOCK, ndjson
 COMMIT = "/api/datasets/you/scratch/commit/main"
 
 
-def fill(commit, count):
+def commit_times(commit, count):
     for number in range(count):
         commit(Add(f"{CLOCK.now()}/{number}", b"x"))
 
@@ -22,45 +22,45 @@ def refused(commit, **options):
     return caught.value.response
 
 
-def in_words(response):
+def announced_wait(response):
     return response.json()["error"].split("You can retry this action in ")[1].split(".")[0]
 
 
 @pytest.mark.local_hub(limit=3, clock=CLOCK.now)
-def test_a_fixed_window_opens_with_its_first_commit_and_forgets_all_at_once(commit):
-    fill(commit, 1)
+def test_a_fixed_window_opens_with_its_first_commit_and_ends_for_all_at_once(commit):
+    commit_times(commit, 1)
     CLOCK.advance(1800)
-    fill(commit, 2)
-    assert in_words(refused(commit)) == "30 minutes"
+    commit_times(commit, 2)
+    assert announced_wait(refused(commit)) == "30 minutes"
     CLOCK.advance(1799)
-    assert in_words(refused(commit)) == "less than a minute"
+    assert announced_wait(refused(commit)) == "less than a minute"
     CLOCK.advance(1)
-    fill(commit, 3)
-    assert in_words(refused(commit)) == "about 1 hour"
+    commit_times(commit, 3)
+    assert announced_wait(refused(commit)) == "about 1 hour"
 
 
 @pytest.mark.local_hub(limit=3, model="sliding", clock=CLOCK.now)
 def test_a_sliding_window_forgets_each_commit_an_hour_later(commit):
-    fill(commit, 1)
+    commit_times(commit, 1)
     CLOCK.advance(1800)
-    fill(commit, 2)
-    assert in_words(refused(commit)) == "30 minutes"
+    commit_times(commit, 2)
+    assert announced_wait(refused(commit)) == "30 minutes"
     CLOCK.advance(1800)
-    fill(commit, 1)
-    assert in_words(refused(commit)) == "30 minutes"
+    commit_times(commit, 1)
+    assert announced_wait(refused(commit)) == "30 minutes"
 
 
 @pytest.mark.local_hub(limit=1, window=0.5, clock=CLOCK.now)
-def test_windows_may_be_fractions_of_a_second(commit):
-    fill(commit, 1)
+def test_a_window_can_be_a_fraction_of_a_second(commit):
+    commit_times(commit, 1)
     CLOCK.advance(0.49)
     assert "(1 per 0.5 seconds)" in refused(commit).json()["error"]
     CLOCK.advance(0.01)
-    fill(commit, 1)
+    commit_times(commit, 1)
 
 
 @pytest.mark.local_hub(limit=2, clock=CLOCK.now)
-def test_only_an_accepted_commit_counts(local_hub, commit, ask):
+def test_only_accepted_commits_count(local_hub, commit, ask):
     commit(Add("1", b"x"))
     with pytest.raises(HfHubHTTPError, match="doesn't exist"):
         commit(Delete("missing"))
@@ -71,7 +71,7 @@ def test_only_an_accepted_commit_counts(local_hub, commit, ask):
     refused(commit)
     refused(commit)
     CLOCK.advance(3600)
-    fill(commit, 2)
+    commit_times(commit, 2)
     assert [seen.kind for seen in local_hub.refusals] == ["commit", "commit"]
 
 
@@ -85,7 +85,7 @@ def test_branches_and_pull_requests_of_a_repository_share_its_limit(api, repo, c
 
 
 @pytest.mark.local_hub(limit=1)
-def test_every_repository_has_its_own(api, commit):
+def test_each_repository_has_its_own_limit(api, commit):
     commit(Add("a", b"x"))
     api.create_repo("you/scratch", repo_type="model")
     commit(Add("a", b"x"), repo_type="model")
@@ -93,20 +93,20 @@ def test_every_repository_has_its_own(api, commit):
 
 
 @pytest.mark.local_hub(limit=5)
-def test_strangers_can_have_spent_it_before(local_hub, commit):
+def test_spend_uses_up_commits(local_hub, commit):
     local_hub.spend("you/scratch", 4, repo_type="dataset")
     commit(Add("a", b"x"))
     refused(commit)
 
 
 @pytest.mark.local_hub(limit=None)
-def test_none_is_no_limit(local_hub, commit):
+def test_none_means_no_limit(local_hub, commit):
     local_hub.spend("you/scratch", 10_000, repo_type="dataset")
     commit(Add("a", b"x"))
 
 
-@pytest.mark.local_hub(limit=0)
-def test_a_refusal_misleads_with_the_api_buckets_numbers(repo, ask):
+@pytest.mark.local_hub(limit=0, clock=CLOCK.now)
+def test_a_refused_commit_carries_the_unrelated_headers_of_the_api_limit(repo, ask):
     answer = ask("POST", COMMIT, ndjson())
     assert answer.status == 429
     assert answer.headers["RateLimit"] == '"api";r=998;t=300'  # after create_repo and this one
@@ -114,11 +114,11 @@ def test_a_refusal_misleads_with_the_api_buckets_numbers(repo, ask):
     assert list(answer.json) == ["error"]
 
 
-# ---- the API bucket --------------------------------------------------------------------------------------
+# ---- API requests ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.local_hub(api_limit=3, api_window=300, clock=CLOCK.now)
-def test_the_api_bucket_refuses_with_the_truth(local_hub, ask):
+def test_the_headers_of_the_api_limit_are_exact(local_hub, ask):
     left = []
     for _ in range(3):
         left.append(ask("GET", "/api/whoami-v2").headers["RateLimit"])
@@ -134,7 +134,7 @@ def test_the_api_bucket_refuses_with_the_truth(local_hub, ask):
 
 
 @pytest.mark.local_hub(api_limit=1)
-def test_each_token_has_its_own_api_bucket(ask):
+def test_each_token_has_its_own_api_limit(ask):
     assert ask("GET", "/api/models", token="hf_a").status == 200
     assert ask("GET", "/api/models", token="hf_b").status == 200
     assert ask("GET", "/api/models", token=None).status == 200
@@ -142,7 +142,7 @@ def test_each_token_has_its_own_api_bucket(ask):
 
 
 @pytest.mark.local_hub(api_limit=2)
-def test_downloads_are_no_api_requests_but_the_lfs_batch_is(repo, ask):
+def test_the_api_limit_counts_the_lfs_batch_but_not_downloads(repo, ask):
     batch = {"operation": "upload", "objects": []}
     assert ask("POST", "/datasets/you/scratch.git/info/lfs/objects/batch", batch).status == 200
     assert ask("POST", "/datasets/you/scratch.git/info/lfs/objects/batch", batch).status == 429
@@ -152,7 +152,7 @@ def test_downloads_are_no_api_requests_but_the_lfs_batch_is(repo, ask):
 
 
 @pytest.mark.local_hub(api_limit=None)
-def test_without_an_api_limit_no_answer_speaks_of_one(ask):
+def test_without_an_api_limit_there_are_no_headers(ask):
     answer = ask("GET", "/api/models")
     assert answer.headers["RateLimit"] is None
     assert answer.headers["RateLimit-Policy"] is None

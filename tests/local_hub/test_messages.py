@@ -1,3 +1,5 @@
+"""The Hub's sentences."""
+
 import pytest
 
 from mat_vis_hub.local_hub.messages import api_refusal, commit_refusal, distance
@@ -30,11 +32,11 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
         (90 * DAY, "3 months"),
     ],
 )
-def test_a_wait_is_worded_like_date_fns_does(seconds, words):
+def test_a_wait_is_worded_as_by_date_fns(seconds, words):
     assert distance(seconds) == words
 
 
-def test_the_refusal_of_a_commit_is_the_hubs_to_the_letter():
+def test_the_refusal_of_a_commit_is_the_hubs_word_for_word():
     assert commit_refusal(128, 3600, 2700) == (
         "You have exceeded the rate limit for repository commits (128 per hour). You can retry this action in about "
         "1 hour. To reduce the number of commits, you can upload entire folders at once using the Hub Python library: "
@@ -52,11 +54,11 @@ def test_the_refusal_of_a_commit_is_the_hubs_to_the_letter():
         (0.5, "per 0.5 seconds"),
     ],
 )
-def test_a_window_has_a_name_if_the_language_has_one(window, words):
+def test_common_windows_have_a_name(window, words):
     assert words in commit_refusal(8, window, 1)
 
 
-def test_the_refusal_of_an_api_request_names_quota_and_period():
+def test_the_refusal_of_an_api_request_names_limit_and_window():
     assert api_refusal(1000, 300).startswith(
         "We had to rate limit you, you hit the quota of 1000 api requests per 5 minutes period. Upgrade to a PRO user"
     )

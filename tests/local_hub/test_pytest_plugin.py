@@ -1,4 +1,4 @@
-"""The fixture `local_hub`, used as its users do."""
+"""The fixture `local_hub`, as its users use it."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ def test_the_fixture_is_a_running_hub(local_hub):
 
 
 @pytest.mark.local_hub(1, model="sliding")
-def test_the_marker_passes_arguments(local_hub):
+def test_the_marker_passes_arguments_to_localhub(local_hub):
     api = HfApi(endpoint=local_hub.url, token="hf_local")
     api.create_repo("you/scratch")
     api.create_commit("you/scratch", [CommitOperationAdd("a", b"x")], commit_message="one")
@@ -22,19 +22,19 @@ def test_the_marker_passes_arguments(local_hub):
         api.create_commit("you/scratch", [CommitOperationAdd("b", b"x")], commit_message="two")
 
 
-def test_it_is_everyones_default_hub_meanwhile(local_hub):
+def test_during_the_test_it_is_the_default_endpoint(local_hub):
     assert constants.ENDPOINT == os.environ["HF_ENDPOINT"] == local_hub.url
     assert HfApi().endpoint == local_hub.url
 
 
-def test_afterwards_it_is_not():
+def test_after_the_test_the_default_endpoint_is_restored():
     assert constants.ENDPOINT == "https://huggingface.co"
 
 
-def test_without_the_extra_a_test_that_needs_it_errs_and_says_what_to_install(tmp_path):
+def test_without_the_extra_only_tests_that_use_the_fixture_fail(tmp_path):
     (tmp_path / "conftest.py").write_text("import sys\nsys.modules['uvicorn'] = None\n")
     (tmp_path / "test_it.py").write_text("def test_one(): pass\ndef test_two(local_hub): pass\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert "1 passed, 1 error" in ran.stdout
-    assert 'The local Hub needs Starlette and uvicorn: pip install "mat-vis-hub[local]"' in ran.stdout
+    assert 'The local Hub needs Starlette, uvicorn and pathspec: pip install "mat-vis-hub[local]"' in ran.stdout

@@ -1,4 +1,4 @@
-"""What the Hub saw."""
+"""What the Hub has seen."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from tests.local_hub.conftest import CLOCK
 
 
 @pytest.mark.local_hub(clock=CLOCK.now)
-def test_commits_say_who_where_what_and_when(local_hub, api, repo, commit):
+def test_a_commit_is_recorded_with_its_repository_message_paths_and_time(local_hub, api, repo, commit):
     api.create_branch(branch="v1", **repo)
     made = commit(Add("b/2", b"x"), Add("a", b"x"), message="two files", revision="v1")
     commit(Delete("a"), revision="v1")
@@ -29,7 +29,7 @@ def test_commits_say_who_where_what_and_when(local_hub, api, repo, commit):
 
 
 @pytest.mark.local_hub(limit=0)
-def test_refusals_say_which_limit_it_was(local_hub, commit):
+def test_a_refusal_names_the_limit(local_hub, commit):
     with pytest.raises(HfHubHTTPError):
         commit(Add("a", b"x"))
     (refusal,) = local_hub.refusals
@@ -37,7 +37,7 @@ def test_refusals_say_which_limit_it_was(local_hub, commit):
     assert (refusal.repo_type, refusal.repo) == ("dataset", "you/scratch")
 
 
-def test_requests_are_known_by_their_endpoint(local_hub, ask):
+def test_a_request_is_recorded_with_its_endpoint(local_hub, ask):
     ask("GET", "/api/whoami-v2?x=1")
     ask("POST", "/api/validate-yaml", {"content": "12345"})
     ask("GET", "/nowhere")
@@ -49,20 +49,20 @@ def test_requests_are_known_by_their_endpoint(local_hub, ask):
 
 
 @pytest.mark.local_hub(api_limit=1)
-def test_a_refused_requests_bytes_were_received_all_the_same(local_hub, ask):
+def test_the_body_of_a_refused_request_counts_as_received(local_hub, ask):
     ask("GET", "/api/models")
     assert ask("POST", "/api/validate-yaml", bytes(100_000)).status == 429
     assert local_hub.bytes_received == 100_000
 
 
 @pytest.mark.local_hub(token="hf_secret")
-def test_no_record_holds_a_token(local_hub, ask):
+def test_records_hold_no_token(local_hub, ask):
     for token in ("hf_secret", "hf_wrong"):
         ask("GET", "/api/whoami-v2", token=token)
     assert "hf_" not in repr([local_hub.requests, local_hub.refusals, local_hub.commits, vars(local_hub)])
 
 
-def test_snapshots_stay_as_they_are_and_outlive_the_hub(local_hub, ask):
+def test_lists_are_snapshots_and_stay_readable_after_stop(local_hub, ask):
     before = local_hub.requests
     ask("GET", "/api/whoami-v2")
     assert before == []

@@ -1,1 +1,1 @@
-"""Repositories and their content, without HTTP."""
+"""Repositories and their content, without HTTP: files and trees, history and refs, storage on disk."""

@@ -1,39 +1,46 @@
-"""Repositories in a folder, so that they survive a restart: also of a process killed in mid-write.
+"""Repositories in a folder. They survive a restart, also of a process that was killed while it wrote.
 
-A repository is a folder of its own: `repo.json` (name, refs, pull requests), and one file per commit that holds
-what the commit changed. Every file is written under another name and renamed when it is whole. A commit's file
-comes before the `repo.json` that refers to it, so a crash between the two leaves a commit nobody refers to.
+A repository is a folder of its own: `repo.json` (name, refs, discussions), and one file per commit that holds
+what the commit changed. Every file is written under a temporary name and renamed once it is complete. A commit's file
+is written before the `repo.json` that refers to it, so a crash between the two leaves an unreferenced commit.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mat_vis_hub.local_hub.model.repos import Commit, Discussion, Repo
+from mat_vis_hub.local_hub.model.repository import Commit, Discussion, Repo
 from mat_vis_hub.local_hub.model.trees import EMPTY, File
 
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
+_COMMIT_FIELDS = ("oid", "parents", "title", "description", "author", "time", "serial")
+_REPO_FIELDS = ("uid", "type", "id", "time", "private", "gated", "sdk", "refs")
 
 
 class Archive:
+    """A folder of repositories."""
+
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> Iterator[Repo]:
+        """Read every repository. Raises `ValueError` that names the folder if one of them is damaged."""
         for folder in sorted(self._folder.iterdir()):
-            if (folder / "repo.json").is_file():
-                repo = _read_repo(folder)
-                repo.archive = self
-                yield repo
-            else:  # its creation, or its deletion, was cut short
+            if not (folder / "repo.json").is_file():  # an interrupted creation or deletion
                 shutil.rmtree(folder, ignore_errors=True)
+                continue
+            try:
+                repo = _read_repo(folder)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ValueError(f"The repository in {folder} is damaged ({error!r}): repair or delete it.") from error
+            repo.storage = self
+            yield repo
 
     def add(self, repo: Repo) -> None:
         (self._folder / repo.uid / "commits").mkdir(parents=True)
@@ -52,10 +59,6 @@ class Archive:
         data = {name: getattr(repo, name) for name in _REPO_FIELDS}
         data["discussions"] = [asdict(discussion) for discussion in repo.discussions.values()]
         _write(self._folder / repo.uid / "repo.json", data)
-
-
-_COMMIT_FIELDS = ("oid", "parents", "title", "description", "author", "time", "serial")
-_REPO_FIELDS = ("uid", "type", "id", "time", "private", "gated", "sdk", "refs")
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:

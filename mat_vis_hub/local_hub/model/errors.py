@@ -1,40 +1,21 @@
-"""The answers of a Hub that says no: a status, an `X-Error-Code` and a sentence."""
+"""What a repository cannot do. `web` turns these into HTTP answers."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 
-class HubError(Exception):
-    """An error answer in the making; the app renders it as JSON and the Hub's error headers."""
+class RevisionNotFound(LookupError):
+    """The repository has no such branch, tag or commit."""
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        code: str | None = None,
-        *,
-        headers: dict[str, str] | None = None,
-        body: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.code = code
-        self.headers = headers or {}
-        self.body = {"error": message, **(body or {})}
+    def __init__(self, revision: str) -> None:
+        super().__init__(f"There is no revision {revision!r}.")
+        self.revision = revision
 
 
-def repo_not_found(*, anonymous: bool) -> HubError:
-    """Whether it is missing or private is nobody's business; a stranger is asked to log in first."""
-    if anonymous:
-        return HubError(401, "Invalid username or password.", "RepoNotFound")
-    return HubError(404, "Repository not found", "RepoNotFound")
+class MergeConflict(Exception):
+    """A pull request and its target branch changed the same files."""
 
-
-def revision_not_found(revision: str) -> HubError:
-    return HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
-
-
-def entry_not_found(message: str = "Entry not found", *, commit: str | None = None) -> HubError:
-    return HubError(404, message, "EntryNotFound", headers={"X-Repo-Commit": commit} if commit else None)
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(f"Both sides changed {', '.join(paths)}.")
+        self.paths = tuple(paths)

@@ -1,21 +1,19 @@
-"""Large files: a content store addressed by SHA-256, kept on disk so that memory stays bounded."""
+"""Large files: content-addressed by SHA-256 and kept on disk, so that memory stays bounded."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 
 class Upload:
-    """Bytes on their way into the store: written, hashed, and not yet visible to anyone."""
+    """A file that is being received: written and hashed, but not stored yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,10 +35,15 @@ class Upload:
 
 
 class LfsStore:
-    """Content-addressed objects in a folder; without one, in a temporary folder that `close` deletes.
+    """
+    Objects by the SHA-256 of their content.
 
-    An object appears under its name by a rename, once it is complete and its SHA-256 checked. Whatever
-    a crash leaves behind is an orphan in `incoming/`, which the next start empties.
+    An object is renamed into place once it is complete and its hash is checked. A crash leaves its unfinished files
+    in `incoming/`; the next start deletes them.
+
+    Args:
+        folder (`str` or `os.PathLike`, *optional*):
+            Where to keep the objects. Defaults to a temporary folder that `close` deletes.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
@@ -49,8 +52,14 @@ class LfsStore:
         self._incoming = self._objects.parent / "incoming"
         self._objects.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
-        for orphan in self._incoming.iterdir():
-            orphan.unlink()
+        for unfinished in self._incoming.iterdir():
+            unfinished.unlink()
+
+    def path(self, oid: str) -> Path:
+        """Say where the object is stored, or would be. Raises `ValueError` if `oid` is no SHA-256."""
+        if len(oid) != 64 or not set(oid) <= set("0123456789abcdef"):  # it becomes a path
+            raise ValueError(f"Not a lowercase hexadecimal SHA-256: {oid!r}.")
+        return self._objects / oid[:2] / oid
 
     def has(self, oid: str) -> bool:
         return self.path(oid).is_file()
@@ -59,20 +68,20 @@ class LfsStore:
         return self.path(oid).stat().st_size
 
     def open(self, oid: str) -> BinaryIO:
-        """The object's bytes; `FileNotFoundError` if there is no such object."""
+        """Open the object for reading. Raises `FileNotFoundError` if there is none."""
         return self.path(oid).open("rb")
 
     def put(self, oid: str, chunks: Iterable[bytes]) -> None:
-        """Store these bytes as `oid`; `ValueError`, and nothing stored, if that is not their SHA-256."""
+        """Store `chunks` as `oid`. Raises `ValueError`, and stores nothing, if that is not their SHA-256."""
         with self.receive(oid) as upload:
             for chunk in chunks:
                 upload.write(chunk)
 
     @contextmanager
     def receive(self, oid: str) -> Iterator[Upload]:
-        """The same, for bytes that come piecemeal: stored when the block ends without an error."""
+        """Store what is written inside the block as `oid`. Raises `ValueError` as `put` does."""
         target = self.path(oid)
-        with self.scratch() as upload:
+        with self._scratch() as upload:
             yield upload
             upload.close()
             if upload.sha256 != oid:
@@ -81,26 +90,16 @@ class LfsStore:
             upload.path.replace(target)
 
     @contextmanager
-    def scratch(self) -> Iterator[Upload]:
-        """A place on the store's disk for bytes of yet unknown worth; gone when the block ends."""
-        upload = Upload(self._incoming / uuid.uuid4().hex)
-        try:
-            yield upload
-        finally:
-            upload.close()
-            upload.path.unlink(missing_ok=True)
-
-    @contextmanager
     def receive_part(self, upload_id: str, number: int) -> Iterator[Upload]:
-        """One part of an object that arrives in several, each on its own."""
+        """Store what is written inside the block as one part of a multipart upload."""
         target = self._part(upload_id, number)
-        with self.scratch() as upload:
+        with self._scratch() as upload:
             yield upload
             upload.close()
             upload.path.replace(target)
 
     def join_parts(self, oid: str, upload_id: str, numbers: Iterable[int]) -> None:
-        """Store these parts, in this order, as `oid`, and forget them; `ValueError` if they do not add up."""
+        """Store these parts, in this order, as `oid`, and delete them. Raises `ValueError` if one is missing."""
         parts = [self._part(upload_id, number) for number in numbers]
         missing = [part.name for part in parts if not part.is_file()]
         if missing:
@@ -109,20 +108,24 @@ class LfsStore:
         for part in parts:
             part.unlink(missing_ok=True)
 
-    def _part(self, upload_id: str, number: int) -> Path:
-        if not upload_id.isalnum():  # it becomes a path
-            raise ValueError(f"Not an upload's id: {upload_id!r}.")
-        return self._incoming / f"{upload_id}.{number}"
-
     def close(self) -> None:
         if self._temporary:
             self._temporary.cleanup()
 
-    def path(self, oid: str) -> Path:
-        """Where the object is, or would be."""
-        if len(oid) != 64 or not set(oid) <= set("0123456789abcdef"):  # it becomes a path
-            raise ValueError(f"Not the lowercase hex SHA-256 of anything: {oid!r}.")
-        return self._objects / oid[:2] / oid
+    @contextmanager
+    def _scratch(self) -> Iterator[Upload]:
+        """A temporary file on the store's disk. It is deleted at the end unless it was moved."""
+        upload = Upload(self._incoming / uuid.uuid4().hex)
+        try:
+            yield upload
+        finally:
+            upload.close()
+            upload.path.unlink(missing_ok=True)
+
+    def _part(self, upload_id: str, number: int) -> Path:
+        if not upload_id.isalnum():  # it becomes a path
+            raise ValueError(f"Not the id of an upload: {upload_id!r}.")
+        return self._incoming / f"{upload_id}.{number}"
 
 
 def _chunks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:

@@ -1,14 +1,11 @@
-"""Git's objects: files and immutable trees that share what they have in common, with git's own ids."""
+"""Git's objects: files and immutable trees that share common folders, with the ids that git gives them."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 
 def git_oid(kind: str, content: bytes) -> str:
@@ -17,10 +14,10 @@ def git_oid(kind: str, content: bytes) -> str:
 
 @dataclass(frozen=True)
 class File:
-    """A file in a tree. Its bytes are in the content store under `sha256`, LFS or not."""
+    """A file in a tree. Its content is in the `LfsStore` under `sha256`, whether it is an LFS file or not."""
 
-    oid: str  # of the git blob: the content itself, or the LFS pointer to it
-    size: int
+    oid: str  # of the git blob, which is the content or the LFS pointer to it
+    size: int  # bytes
     sha256: str
     lfs: bool
 
@@ -34,7 +31,7 @@ class File:
 
     @property
     def etag(self) -> str:
-        """What identifies the content to a client: an LFS file's SHA-256, a regular file's blob id."""
+        """What tells clients whether the content has changed: an LFS file's SHA-256, a regular file's blob id."""
         return self.sha256 if self.lfs else self.oid
 
     @property
@@ -47,12 +44,12 @@ def _pointer(sha256: str, size: int) -> bytes:
 
 
 Changes = dict[str, File | None]
-"""What a commit does to a tree: a path's new file, or None for "this file or folder is gone"."""
+"""What a commit does to a tree: each path's new file, or None where the file or folder is deleted."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A folder. `changed` makes a new one, copying only the folders on the way to what changed."""
+    """A folder. `changed` returns a new one and copies only the folders above the changes."""
 
     entries: Mapping[str, File | Tree]
 
@@ -71,14 +68,14 @@ class Tree:
         return entry
 
     def walk(self, prefix: str = "", *, recursive: bool = True) -> Iterator[tuple[str, File | Tree]]:
-        """Every path below, sorted, a folder before what is in it."""
+        """Yield every path in it, sorted, a folder before its content."""
         for name, entry in sorted(self.entries.items()):
             yield prefix + name, entry
             if recursive and isinstance(entry, Tree):
                 yield from entry.walk(f"{prefix}{name}/")
 
     def changed(self, changes: Changes) -> Tree:
-        """Removals go first, so that a folder can be replaced in one go: `{"a": None, "a/b": file}`."""
+        """Apply `changes`. Deletions come first, so `{"a": None, "a/b": file}` replaces a folder."""
         entries = dict(self.entries)
         nested: dict[str, Changes] = {}
         for path, file in changes.items():
@@ -94,7 +91,7 @@ class Tree:
             folder = (base if isinstance(base, Tree) else EMPTY).changed(inner)
             if folder.entries:
                 entries[name] = folder
-            elif isinstance(base, Tree):  # git knows no empty folders
+            elif isinstance(base, Tree):  # git has no empty folders
                 del entries[name]
         return Tree(entries)
 
@@ -103,7 +100,7 @@ EMPTY = Tree({})
 
 
 def difference(old: Tree, new: Tree, prefix: str = "") -> Changes:
-    """The changes that turn `old` into `new`, file by file; shared folders cost nothing."""
+    """Return the changes that turn `old` into `new`, file by file. Shared folders are not walked."""
     changes: Changes = {}
     for name in old.entries.keys() | new.entries.keys():
         before, after = old.entries.get(name), new.entries.get(name)

@@ -1,1 +1,1 @@
-"""The HTTP face of the local Hub: routes and middleware."""
+"""HTTP: the middleware, the application and its routes."""

@@ -1,6 +1,6 @@
-"""The outermost layer, plain ASGI: it plays the script, keeps the API limit, stamps and records every answer.
+"""The outermost layer, plain ASGI: plays faults, applies the API limit, and records every answer.
 
-It stands outside Starlette because a dropped connection is no response: it has to reach uvicorn's transport.
+It is no Starlette middleware because a dropped connection is no response: it needs uvicorn's transport.
 """
 
 from __future__ import annotations
@@ -9,151 +9,135 @@ import asyncio
 import json
 import math
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING
 
+from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mat_vis_hub.local_hub.faults import Fault
+from mat_vis_hub.local_hub.limiter import Limiter
 from mat_vis_hub.local_hub.messages import api_refusal
 from mat_vis_hub.local_hub.recorder import SeenRefusal, SeenRequest
-from mat_vis_hub.local_hub.web.routes import repo_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.applications import Starlette
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from mat_vis_hub.local_hub.faults import Rule
-    from mat_vis_hub.local_hub.limiter import Standing
-    from mat_vis_hub.local_hub.web.context import HubState
-
-REFUSED_BY = "local_hub.refused_by"
-"""Where a handler that answers 429 leaves word which limit it was."""
+from mat_vis_hub.local_hub.web.context import HubContext
+from mat_vis_hub.local_hub.web.exchange import Exchange
+from mat_vis_hub.local_hub.web.routing import repo_key
 
 
-@dataclass
-class Visit:
-    """One request on its way through."""
-
-    scope: Scope
-    endpoint: str
-    repo_type: str | None
-    repo: str | None
-    caller: str  # whose API bucket it is; never recorded
-    bytes_received: int = 0
-
-
-class Front:
-    def __init__(self, app: Starlette, state: HubState) -> None:
+class HubMiddleware:
+    def __init__(self, app: Starlette, context: HubContext) -> None:
         self._app = app
-        self._state = state
+        self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        # Routing happens on the path as it came: `refs%2Fpr%2F1` is one segment, and stays one.
+        # Route the path as it was sent: `refs%2Fpr%2F1` has to stay one segment.
         scope["path"] = scope["raw_path"].decode("latin-1")
-        visit = self._visit(scope)
+        exchange = self._exchange(scope)
 
         async def counted_receive() -> Message:
             message = await receive()
-            visit.bytes_received += len(message.get("body", b""))
+            exchange.bytes_received += len(message.get("body", b""))
             return message
 
-        # The Hub is being stopped, or the client has gone away: either way nobody waits for an answer.
+        # The Hub is stopping, or the client has disconnected: an answer would reach no one.
         with suppress(asyncio.CancelledError, ClientDisconnect):
-            await self._serve(visit, counted_receive, send)
+            await self._serve(exchange, counted_receive, self._stamped(exchange, send), send)
 
-    async def _serve(self, visit: Visit, receive: Receive, send: Send) -> None:
-        rule = self._state.script.next(visit.endpoint)
-        if rule and rule.delay:
-            await asyncio.sleep(rule.delay)
-        if rule and rule.drop:
-            await self._drop(visit, rule, receive, send)
-        elif rule and rule.status is not None:
+    async def _serve(self, exchange: Exchange, receive: Receive, send: Send, raw_send: Send) -> None:
+        fault = self._context.faults.next(exchange.endpoint)
+        if fault and fault.delay:
+            await asyncio.sleep(fault.delay)  # real time, whatever the Hub's clock says
+        if fault and fault.drop:
+            await self._drop(exchange, fault, receive, raw_send)
+        elif fault and fault.status is not None:
+            exchange.refused_by = "scripted"
             await _read_body(receive)
-            answer = _answer(rule.status, rule.body, rule.headers)
-            await answer(visit.scope, receive, self._stamped(visit, send, refused_by="scripted"))
-        elif _is_api(visit) and not self._state.api_limit.take(visit.caller):
+            await _answer(fault.status, fault.body, fault.headers)(exchange.scope, receive, send)
+        elif _is_api(exchange) and not self._context.api_limit.take(exchange.caller):
+            exchange.refused_by = "api"
             await _read_body(receive)
-            await self._api_refusal()(visit.scope, receive, self._stamped(visit, send, refused_by="api"))
+            await _api_refusal(self._context.api_limit)(exchange.scope, receive, send)
         else:
-            await self._app(visit.scope, receive, self._stamped(visit, send))
+            await self._app(exchange.scope, receive, send)
 
-    def _visit(self, scope: Scope) -> Visit:
+    def _exchange(self, scope: Scope) -> Exchange:
         endpoint = "unknown"
-        repo: tuple[str, str] | tuple[None, None] = (None, None)
+        repo_type, repo = None, None
         for route in self._app.routes:
             match, child = route.matches(scope)
             if match is Match.FULL:
                 endpoint = getattr(route, "name", endpoint)
                 if "namespace" in child["path_params"]:
-                    repo = repo_key({**scope, **child})
+                    repo_type, repo = repo_key({**scope, **child})
                 break
         headers = dict(scope["headers"])
-        client = scope["client"][0] if scope["client"] else ""
-        caller = headers.get(b"authorization", b"").decode("latin-1") or client
-        return Visit(scope, endpoint, repo[0], repo[1], caller)
+        address = scope["client"][0] if scope["client"] else ""
+        caller = headers.get(b"authorization", b"").decode("latin-1") or address
+        return Exchange(scope, endpoint, repo_type, repo, caller)
 
-    def _stamped(self, visit: Visit, send: Send, refused_by: str | None = None) -> Send:
-        """`send` with the headers that every answer of the Hub carries; records the answer as it leaves."""
+    def _stamped(self, exchange: Exchange, send: Send) -> Send:
+        """Wrap `send`: add the headers that every answer of the Hub has, and record the answer."""
 
         async def stamped_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = list(message["headers"]) + [
-                    (name, value) for name, value in self._common_headers(visit) if name not in present
+                    (name, value) for name, value in self._common_headers(exchange) if name not in present
                 ]
-                self._record(visit, message["status"], refused_by or visit.scope.get(REFUSED_BY))
+                self._record(exchange, message["status"])
             await send(message)
 
         return stamped_send
 
-    def _common_headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
-        date = formatdate(self._state.clock(), usegmt=True)
+    def _common_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        date = formatdate(self._context.clock(), usegmt=True)
         headers = {"date": date, "x-request-id": f"Root=1-{uuid.uuid4()}"}
-        standing = self._state.api_limit.standing(visit.caller)
-        if standing is not None:
-            headers |= _ratelimit_headers(standing, self._state.api_limit.limit, self._state.api_limit.window)
+        headers |= _ratelimit_headers(self._context.api_limit, exchange.caller)
         return [(name.encode(), value.encode()) for name, value in headers.items()]
 
-    def _api_refusal(self) -> ASGIApp:
-        limit = self._state.api_limit
-        assert limit.limit is not None
-        body = {"error": api_refusal(limit.limit, limit.window)}
-        return _answer(429, json.dumps(body).encode(), {"content-type": "application/json"})
-
-    async def _drop(self, visit: Visit, rule: Rule, receive: Receive, send: Send) -> None:
-        if rule.applied:
-            await self._app(visit.scope, receive, _nowhere)
+    async def _drop(self, exchange: Exchange, fault: Fault, receive: Receive, raw_send: Send) -> None:
+        if fault.applied:
+            await self._app(exchange.scope, receive, _discard)
         else:
             await _read_body(receive)
-        self._record(visit, None, None)
-        _abort_connection(send)
+        self._record(exchange, None)
+        _abort_connection(raw_send)
         while (await receive())["type"] != "http.disconnect":
-            pass  # until uvicorn has noticed; it would complain about a request without an answer
+            pass  # uvicorn logs an error if this returns, without an answer, before it has seen the disconnect
 
-    def _record(self, visit: Visit, status: int | None, refused_by: str | None) -> None:
-        now, scope, recorder = self._state.clock(), visit.scope, self._state.recorder
-        recorder.add(SeenRequest(now, scope["method"], scope["path"], visit.endpoint, status, visit.bytes_received))
-        if status == 429 and refused_by:
-            recorder.add(SeenRefusal(now, refused_by, visit.endpoint, visit.repo_type, visit.repo))
-
-
-def _is_api(visit: Visit) -> bool:
-    """What the API bucket counts: the API and the LFS batch; downloads and uploaded bytes are free."""
-    return visit.scope["path"].startswith("/api/") or visit.endpoint == "lfs-batch"
+    def _record(self, exchange: Exchange, status: int | None) -> None:
+        now, scope, recorder = self._context.clock(), exchange.scope, self._context.recorder
+        recorder.add(
+            SeenRequest(now, scope["method"], scope["path"], exchange.endpoint, status, exchange.bytes_received)
+        )
+        if status == 429 and exchange.refused_by:
+            recorder.add(SeenRefusal(now, exchange.refused_by, exchange.endpoint, exchange.repo_type, exchange.repo))
 
 
-def _ratelimit_headers(standing: Standing, limit: int | None, window: float) -> dict[str, str]:
+def _is_api(exchange: Exchange) -> bool:
+    """Whether the API limit counts the request. Downloads and uploaded bytes do not count."""
+    return exchange.scope["path"].startswith("/api/") or exchange.endpoint == "lfs-batch"
+
+
+def _ratelimit_headers(limiter: Limiter, caller: str) -> dict[str, str]:
+    standing = limiter.standing(caller)
+    if standing is None:
+        return {}
     return {
         "ratelimit": f'"api";r={standing.remaining};t={math.ceil(standing.reset_in)}',
-        "ratelimit-policy": f'"fixed window";"api";q={limit};w={math.ceil(window)}',
+        "ratelimit-policy": f'"fixed window";"api";q={limiter.limit};w={math.ceil(limiter.window)}',
     }
+
+
+def _api_refusal(limiter: Limiter) -> ASGIApp:
+    assert limiter.limit is not None
+    body = {"error": api_refusal(limiter.limit, limiter.window)}
+    return _answer(429, json.dumps(body).encode(), {"content-type": "application/json"})
 
 
 def _answer(status: int, body: bytes, headers: dict[str, str]) -> ASGIApp:
@@ -168,16 +152,17 @@ def _answer(status: int, body: bytes, headers: dict[str, str]) -> ASGIApp:
 
 
 async def _read_body(receive: Receive) -> None:
-    """A client still busy sending would see a broken pipe instead of the answer."""
+    """Receive the whole body. A client that is still sending would see a broken pipe instead of the answer."""
     message = await receive()
     while message["type"] == "http.request" and message.get("more_body"):
         message = await receive()
 
 
-async def _nowhere(message: Message) -> None:
-    """The answer that gets lost."""
+async def _discard(message: Message) -> None:
+    """Drop an answer."""
 
 
 def _abort_connection(send: Send) -> None:
-    cycle: Callable[..., object] = send.__self__  # type: ignore[attr-defined]  # uvicorn's request/response cycle
-    cycle.transport.abort()  # type: ignore[attr-defined]  # a test would notice its loss
+    """Reset the connection behind uvicorn's own `send`, which is a method of its request/response cycle."""
+    cycle: Callable[..., object] = send.__self__  # type: ignore[attr-defined]  # tests of dropped connections notice
+    cycle.transport.abort()  # type: ignore[attr-defined]  # its loss

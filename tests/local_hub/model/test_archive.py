@@ -1,4 +1,4 @@
-"""What survives a restart."""
+"""What survives a restart of the Hub."""
 
 import urllib.request
 
@@ -16,7 +16,7 @@ REPO = {"repo_id": "you/scratch", "repo_type": "dataset"}
 
 @pytest.fixture
 def hub_in(monkeypatch):
-    """`with hub_in(folder) as (hub, api)`: a start of a Hub whose repositories are in that folder."""
+    """Start a Hub whose repositories are in a folder: `with hub_in(folder) as (hub, api)`."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
 
     class HubIn(LocalHub):
@@ -33,7 +33,7 @@ def commit(api, *operations, **options):
 
 
 def state(api):
-    """All one can ask about the scratch repository."""
+    """Everything that clients can read about the scratch repository."""
     info = api.repo_info(**REPO, files_metadata=True)
     return (
         (info.sha, info.private, info.created_at, info.siblings),
@@ -57,7 +57,7 @@ def test_a_restart_changes_nothing(hub_in, tmp_path):
         api.super_squash_history(branch="v1", **REPO)
         before = state(api)
     with hub_in(tmp_path) as (_, api):
-        # The details of discussions carry the Hub's address in Python objects, so they are compared by their text.
+        # The events of discussions are objects without `==`, so compare their text.
         assert repr(state(api)) == repr(before)
         made = commit(api, Add("e", b"5"))
         assert api.list_repo_commits(**REPO)[0].commit_id == made.oid
@@ -67,7 +67,7 @@ def test_a_restart_changes_nothing(hub_in, tmp_path):
             assert answer.read() == LARGE
 
 
-def test_what_is_gone_stays_gone_and_what_moved_stays_there(hub_in, tmp_path):
+def test_deleted_and_moved_repositories_stay_so(hub_in, tmp_path):
     with hub_in(tmp_path) as (_, api):
         for name in ("gone", "from"):
             api.create_repo(f"you/{name}")
@@ -77,7 +77,7 @@ def test_what_is_gone_stays_gone_and_what_moved_stays_there(hub_in, tmp_path):
         assert [repo.id for repo in api.list_models()] == ["you/to"]
 
 
-def test_the_limits_start_afresh(hub_in, tmp_path):
+def test_the_limits_start_anew(hub_in, tmp_path):
     with hub_in(tmp_path, limit=1) as (_, api):
         api.create_repo(**REPO)
         commit(api, Add("a", b"1"))
@@ -87,7 +87,7 @@ def test_the_limits_start_afresh(hub_in, tmp_path):
         commit(api, Add("a", b"2"))
 
 
-def test_what_a_crash_left_half_written_is_cleared_away(hub_in, tmp_path):
+def test_unfinished_files_of_a_crash_are_deleted(hub_in, tmp_path):
     with hub_in(tmp_path) as (_, api):
         api.create_repo(**REPO)
         before = api.repo_info(**REPO).sha
@@ -107,8 +107,8 @@ def test_what_a_crash_left_half_written_is_cleared_away(hub_in, tmp_path):
     assert not any(path.exists() for path in leftovers)
 
 
-def test_a_commit_nobody_refers_to_does_no_harm(hub_in, tmp_path):
-    """As after a crash between the two writes of a commit."""
+def test_an_unreferenced_commit_does_no_harm(hub_in, tmp_path):
+    """A crash between the two writes of a commit leaves one."""
     with hub_in(tmp_path) as (_, api):
         api.create_repo(**REPO)
         before = api.repo_info(**REPO).sha
@@ -123,3 +123,12 @@ def test_a_commit_nobody_refers_to_does_no_harm(hub_in, tmp_path):
         assert api.list_repo_files(**REPO) == [".gitattributes", "a"]
     with hub_in(tmp_path) as (_, api):
         assert api.repo_info(**REPO).sha == again.oid
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"discussions": [{}]}', '{"discussions": []}'])
+def test_a_damaged_repository_is_named(hub_in, tmp_path, content):
+    folder = tmp_path / "repos/0123"
+    folder.mkdir(parents=True)
+    (folder / "repo.json").write_text(content)
+    with pytest.raises(ValueError, match=f"The repository in {folder} is damaged .*: repair or delete it"):
+        hub_in(tmp_path).start()

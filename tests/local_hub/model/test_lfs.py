@@ -1,3 +1,5 @@
+"""The store of large files."""
+
 import hashlib
 
 import pytest
@@ -14,7 +16,7 @@ def store(request, tmp_path):
     store.close()
 
 
-def test_what_is_put_can_be_read(store):
+def test_what_was_put_can_be_read(store):
     assert not store.has(OID)
     store.put(OID, [b"con", b"tent"])
     assert store.has(OID)
@@ -23,13 +25,13 @@ def test_what_is_put_can_be_read(store):
         assert file.read() == b"content"
 
 
-def test_putting_it_twice_is_fine(store):
+def test_the_same_object_can_be_put_twice(store):
     store.put(OID, [b"content"])
     store.put(OID, [b"content"])
     assert store.size(OID) == 7
 
 
-def test_other_bytes_are_not_stored(store):
+def test_content_with_another_hash_is_not_stored(store):
     with pytest.raises(ValueError, match="The 5 bytes received hash to"):
         store.put(OID, [b"other"])
     assert not store.has(OID)
@@ -37,7 +39,7 @@ def test_other_bytes_are_not_stored(store):
         store.open(OID)
 
 
-def test_nothing_is_left_of_an_upload_that_broke_off(store):
+def test_an_interrupted_upload_leaves_nothing(store):
     def broken():
         yield b"con"
         raise ConnectionError
@@ -49,12 +51,12 @@ def test_nothing_is_left_of_an_upload_that_broke_off(store):
 
 
 @pytest.mark.parametrize("oid", ["", "abc", OID.upper(), "../" + OID[3:], OID + "0"])
-def test_only_a_sha256_is_a_name(store, oid):
-    with pytest.raises(ValueError, match="Not the lowercase hex SHA-256"):
+def test_an_oid_must_be_a_sha256(store, oid):
+    with pytest.raises(ValueError, match="Not a lowercase hexadecimal SHA-256"):
         store.put(oid, [b"content"])
 
 
-def test_parts_are_joined_in_order_and_forgotten(store):
+def test_parts_are_joined_in_order_and_deleted(store):
     for number, part in ((2, b"tent"), (1, b"con")):
         with store.receive_part("upload1", number) as upload:
             upload.write(part)
@@ -64,12 +66,12 @@ def test_parts_are_joined_in_order_and_forgotten(store):
         store.join_parts(OID, "upload1", [1, 2])
 
 
-def test_an_uploads_id_cannot_lead_elsewhere(store):
-    with pytest.raises(ValueError, match="Not an upload's id"), store.receive_part("../x", 1):
+def test_an_upload_id_cannot_be_a_path(store):
+    with pytest.raises(ValueError, match="Not the id of an upload"), store.receive_part("../x", 1):
         pass
 
 
-def test_a_temporary_store_is_gone_when_closed():
+def test_closing_deletes_a_temporary_store():
     store = LfsStore()
     store.put(OID, [b"content"])
     folder = store.path(OID).parents[2]

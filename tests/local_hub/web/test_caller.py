@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""Who may read and write what."""
 
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
@@ -11,7 +11,7 @@ from tests.local_hub.conftest import ndjson
 SCRATCH = "/api/datasets/you/scratch"
 
 
-def test_an_open_hub_takes_any_token_and_none(local_hub, repo, ask):
+def test_without_a_token_of_its_own_the_hub_accepts_any_and_none(local_hub, repo, ask):
     for token in ("hf_a", "hf_b", None):
         answer = ask("POST", SCRATCH + "/commit/main", ndjson(), token=token)
         assert answer.status == 200
@@ -19,20 +19,20 @@ def test_an_open_hub_takes_any_token_and_none(local_hub, repo, ask):
 
 
 @pytest.mark.local_hub(token="hf_local")
-def test_a_hub_with_a_token_takes_no_other(repo, ask):
+def test_a_hub_with_a_token_accepts_no_other(repo, ask):
     wrong = ask("GET", SCRATCH, token="hf_wrong")
     assert wrong.status == 401
     assert wrong.headers["X-Error-Message"] == "Invalid credentials in Authorization header"
     assert wrong.headers["X-Error-Code"] is None
-    nobody = ask("POST", SCRATCH + "/commit/main", ndjson(), token=None)
-    assert nobody.status == 401
-    assert nobody.json == {"error": "Invalid username or password."}
+    anonymous = ask("POST", SCRATCH + "/commit/main", ndjson(), token=None)
+    assert anonymous.status == 401
+    assert anonymous.json == {"error": "Invalid username or password."}
     assert ask("GET", SCRATCH, token=None).status == 200
     assert ask("POST", SCRATCH + "/commit/main", ndjson()).status == 200
 
 
 @pytest.mark.local_hub(token="hf_local")
-def test_a_wrong_token_is_told_so_by_every_generation(local_hub, repo):
+def test_every_generation_reports_a_wrong_token(local_hub, repo):
     with pytest.raises(HfHubHTTPError, match="Invalid credentials in Authorization header") as caught:
         HfApi(endpoint=local_hub.url, token="hf_wrong").repo_info(**repo)
     assert not isinstance(caught.value, RepositoryNotFoundError)
@@ -40,8 +40,8 @@ def test_a_wrong_token_is_told_so_by_every_generation(local_hub, repo):
 
 def test_a_private_repository_is_hidden_from_callers_without_a_token(local_hub, api, ask):
     api.create_repo("you/secret", private=True)
-    stranger = HfApi(endpoint=local_hub.url, token=False)
-    for attempt in (stranger.repo_info, stranger.list_repo_refs, stranger.list_repo_files):
+    anonymous = HfApi(endpoint=local_hub.url, token=False)
+    for attempt in (anonymous.repo_info, anonymous.list_repo_refs, anonymous.list_repo_files):
         with pytest.raises(RepositoryNotFoundError):
             attempt("you/secret")
     assert ask("GET", "/you/secret/resolve/main/.gitattributes", token=None).status == 401
@@ -50,17 +50,17 @@ def test_a_private_repository_is_hidden_from_callers_without_a_token(local_hub, 
     assert ask("GET", "/api/models", token=None).json == []
 
 
-def test_nobody_makes_a_repository_that_they_could_not_see(ask):
+def test_a_private_repository_needs_a_token_to_create(ask):
     body = {"name": "secret", "organization": "you", "private": True}
     assert ask("POST", "/api/repos/create", body, token=None).status == 401
 
 
 def test_visibility_can_change(local_hub, api, repo):
-    stranger = HfApi(endpoint=local_hub.url, token=False)
+    anonymous = HfApi(endpoint=local_hub.url, token=False)
     api.update_repo_settings(**repo, private=True)
-    assert not stranger.repo_exists(**repo)
+    assert not anonymous.repo_exists(**repo)
     api.update_repo_settings(**repo, private=False)
-    assert stranger.repo_exists(**repo)
+    assert anonymous.repo_exists(**repo)
 
 
 def test_the_files_of_a_gated_repository_are_for_its_owner(local_hub, api, repo):
@@ -83,13 +83,13 @@ def test_only_owners_create_repositories(api):
 
 @pytest.fixture
 def theirs(tmp_path):
-    """A folder with a repository that someone else made."""
+    """A folder with a repository of another user."""
     with LocalHub(path=tmp_path) as hub:
         HfApi(endpoint=hub.url, token="hf_them").create_repo("them/repo")
     return tmp_path
 
 
-def test_someone_elses_repository_takes_pull_requests_but_no_commits(theirs, monkeypatch):
+def test_another_users_repository_accepts_pull_requests_but_no_commits(theirs, monkeypatch):
     with LocalHub(path=theirs, owners=("me",)) as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         api = HfApi(endpoint=hub.url, token="hf_local")

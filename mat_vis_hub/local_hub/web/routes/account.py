@@ -1,4 +1,4 @@
-"""Who the caller is, and whether a README's metadata is valid."""
+"""The caller's account, and the validation of a README's metadata."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mat_vis_hub.local_hub.model.errors import HubError
-from mat_vis_hub.local_hub.web.routes import Caller, json_body, route
+from mat_vis_hub.local_hub.web.caller import Caller
+from mat_vis_hub.local_hub.web.errors import HubError
+from mat_vis_hub.local_hub.web.requests import json_body
+from mat_vis_hub.local_hub.web.routing import route
 
 
 def routes() -> list[Route]:
@@ -24,7 +26,7 @@ async def whoami(request: Request) -> Response:
     caller = Caller.of(request)
     if caller.anonymous:
         raise HubError(401, "Invalid username or password.")
-    access = caller.state.access
+    access = caller.context.access
     organizations = [{"type": "org", "name": owner, "fullname": owner} for owner in (access.owners or ())[1:]]
     token = {"type": "access_token", "accessToken": {"displayName": "local", "role": "write"}}
     return JSONResponse(
@@ -59,7 +61,7 @@ async def validate_yaml(request: Request) -> Response:
 
 
 def _front_matter(content: str) -> str:
-    """What stands between the first line `---` and the next one."""
+    """Return what is between the first line, which is `---`, and the next such line."""
     first, *rest = content.lstrip("\ufeff").splitlines() or [""]
     if first.strip() != "---" or "---" not in [line.rstrip() for line in rest]:
         return ""

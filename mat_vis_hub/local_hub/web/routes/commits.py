@@ -1,4 +1,4 @@
-"""Making commits: preupload, commit, super-squash."""
+"""Commits: preupload, commit, super-squash."""
 
 from __future__ import annotations
 
@@ -13,32 +13,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mat_vis_hub.local_hub.messages import commit_refusal
-from mat_vis_hub.local_hub.model.errors import HubError, entry_not_found
+from mat_vis_hub.local_hub.messages import CONFLICT, MISSING_LFS_FILE
 from mat_vis_hub.local_hub.model.lfs import LfsStore
 from mat_vis_hub.local_hub.model.patterns import is_ignored, is_lfs
-from mat_vis_hub.local_hub.model.repos import BRANCH, CONFLICT, PULL_REQUEST, Commit, Repo
 from mat_vis_hub.local_hub.model.trees import Changes, File, Tree
-from mat_vis_hub.local_hub.recorder import SeenCommit
-from mat_vis_hub.local_hub.web.context import Caller, HubState
-from mat_vis_hub.local_hub.web.middleware import REFUSED_BY
-from mat_vis_hub.local_hub.web.routes import (
-    API,
-    flag,
-    json_body,
-    readable_repo,
-    required,
-    revision,
-    route,
-    writable_repo,
-)
+from mat_vis_hub.local_hub.web.errors import HubError, entry_not_found
+from mat_vis_hub.local_hub.web.quota import count_commit, require_quota
+from mat_vis_hub.local_hub.web.requests import committable_repo, flag, json_body, required, revision, writable_repo
+from mat_vis_hub.local_hub.web.routing import API, route
 
-LARGEST_REGULAR_FILE = 10 * 1024 * 1024
-READ_ONLY = "Forbidden: pass `create_pr=1` as a query parameter to create a Pull Request"
-DANGLING = (
-    "Your push was rejected because an LFS pointer pointed to a file that does not exist. For instance, this can "
-    "happen if you used git push --no-verify to push your changes. Offending file: - "
-)
+LARGEST_REGULAR_FILE = 10 * 1024 * 1024  # bytes; a larger file goes through LFS
 
 
 def routes() -> list[Route]:
@@ -49,17 +33,17 @@ def routes() -> list[Route]:
     ]
 
 
-# ---- preupload: how each file is to be sent --------------------------------------------------------------
+# ---- preupload: how to send each file -------------------------------------------------------------------
 
 
 async def preupload(request: Request) -> Response:
-    caller, repo, _ = require_upload_right(request, revision(request), opens_pr=flag(request, "create_pr"))
+    caller, repo, _ = committable_repo(request, revision(request), opens_pr=flag(request, "create_pr"))
     head = repo.resolve(revision(request))
     body = await json_body(request)
-    attributes = _text(caller.state.store, head.tree, ".gitattributes")
+    attributes = _text(caller.context.store, head.tree, ".gitattributes")
     ignore = body.get("gitIgnore")
     if ignore is None:
-        ignore = _text(caller.state.store, head.tree, ".gitignore")
+        ignore = _text(caller.context.store, head.tree, ".gitignore")
     files = [_instruction(file, head.tree, attributes, ignore) for file in required(body, "files")]
     return JSONResponse({"files": files, "commitOid": head.oid})
 
@@ -91,7 +75,7 @@ def _text(store: LfsStore, tree: Tree, path: str) -> str:
 
 @dataclass
 class Payload:
-    """A commit as it was sent: a header, then operations in order."""
+    """A commit as it was sent: a header, then operations."""
 
     summary: str
     description: str = ""
@@ -101,18 +85,18 @@ class Payload:
 
 async def commit(request: Request) -> Response:
     opens_pr = flag(request, "create_pr")
-    caller, repo, user = require_upload_right(request, revision(request), opens_pr=opens_pr)
-    payload = await run_in_threadpool(_parsed, caller.state.store, await request.body())
-    # From here on nothing is awaited: commits take turns, and each is applied whole or not at all.
-    require_slot(request, caller.state, repo)
+    caller, repo, user = committable_repo(request, revision(request), opens_pr=opens_pr)
+    payload = await run_in_threadpool(_parsed, caller.context.store, await request.body())
+    # Nothing is awaited from here on, so commits are carried out one after the other.
+    require_quota(caller.context, repo)
     ref = repo.writable_ref(revision(request))
     head = repo.head(ref)
     if payload.parent and not head.oid.startswith(payload.parent):
         raise HubError(412, CONFLICT)
-    changes = _changes(caller.state.store, head.tree, payload)
+    changes = _changes(caller.context.store, head.tree, payload)
     body: dict[str, Any] = {"success": True, "hookOutput": ""}
     if opens_pr:
-        pull_request = repo.discuss(payload.summary, author=user, time=caller.state.clock(), status="open", base=ref)
+        pull_request = repo.discuss(payload.summary, author=user, time=caller.context.clock(), status="open", base=ref)
         ref = pull_request.ref
         body["pullRequestUrl"] = f"{request.base_url}{repo.web_path}/discussions/{pull_request.num}"
     made = repo.commit(
@@ -121,41 +105,15 @@ async def commit(request: Request) -> Response:
         title=payload.summary,
         description=payload.description,
         author=user,
-        time=caller.state.clock(),
+        time=caller.context.clock(),
     )
-    count_commit(caller.state, repo, ref, made)
+    count_commit(caller.context, repo, ref, made)
     body |= {"commitOid": made.oid, "commitUrl": f"{request.base_url}{repo.web_path}/commit/{made.oid}"}
     return JSONResponse(body)
 
 
-def count_commit(state: HubState, repo: Repo, ref: str, made: Commit) -> None:
-    """An accepted commit spends one slot of its repository, whatever the branch."""
-    state.commit_limit.spend((repo.type, repo.id))
-    name = ref.removeprefix(BRANCH)
-    state.recorder.add(
-        SeenCommit(made.time, repo.type, repo.id, name, made.oid, made.title, tuple(sorted(made.changes)))
-    )
-
-
-def require_slot(request: Request, state: HubState, repo: Repo) -> None:
-    limit = state.commit_limit
-    standing = limit.standing((repo.type, repo.id))
-    if standing is not None and standing.remaining == 0:
-        assert limit.limit is not None
-        request.scope[REFUSED_BY] = "commit"
-        raise HubError(429, commit_refusal(limit.limit, limit.window, standing.reset_in))
-
-
-def require_upload_right(request: Request, target: str | None, *, opens_pr: bool = False) -> tuple[Caller, Repo, str]:
-    """The caller, the repository and the user's name. Who may read may propose: only branches take a right to write."""
-    caller, repo = readable_repo(request)
-    if opens_pr or target is None or target.startswith(PULL_REQUEST):
-        return caller, repo, caller.require_user()
-    return caller, repo, caller.require_write(repo.namespace, READ_ONLY)
-
-
 def _parsed(store: LfsStore, body: bytes) -> Payload:
-    """The newline-delimited JSON of a commit; regular files' bytes go straight to the store."""
+    """Parse the newline-delimited JSON of a commit. The content of regular files goes into the store."""
     payload = None
     for number, line in enumerate(body.splitlines(), start=1):
         try:
@@ -187,7 +145,7 @@ def _stored(store: LfsStore, value: dict[str, Any]) -> File:
 
 
 def _changes(store: LfsStore, tree: Tree, payload: Payload) -> Changes:
-    """What the operations come to, in order, on top of `tree`."""
+    """Return what the operations, applied in order, change in `tree`."""
     changes: Changes = {}
     for key, value in payload.operations:
         path = _checked_path(value)
@@ -225,15 +183,19 @@ def _large_file(store: LfsStore, path: str, value: dict[str, Any]) -> File:
     except ValueError as error:
         raise HubError(400, str(error)) from None
     if not present:
-        raise HubError(400, DANGLING + path)
+        raise HubError(400, MISSING_LFS_FILE + path)
     return File.large(oid, store.size(oid))
 
 
 async def super_squash(request: Request) -> Response:
-    """One commit without a past; the commit limit does not count it."""
+    """
+    Replace the history of a branch by one commit.
+
+    Whether the real Hub counts it as a commit is not documented. Here it neither counts nor is refused.
+    """
     caller, repo, user = writable_repo(request)
     body = await json_body(request)
     ref = repo.writable_ref(revision(request))
     message = body.get("message") or "Super-squash"
-    repo.commit(ref, {}, title=message, author=user, time=caller.state.clock(), orphan=True)
+    repo.commit(ref, {}, title=message, author=user, time=caller.context.clock(), orphan=True)
     return JSONResponse({})

@@ -1,4 +1,4 @@
-"""Pull requests (and plain discussions): open, read, comment, rename, close, merge."""
+"""Pull requests and plain discussions: open, read, comment, rename, close, merge."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mat_vis_hub.local_hub.model.errors import HubError
-from mat_vis_hub.local_hub.model.repos import BRANCH, Discussion, Repo
-from mat_vis_hub.local_hub.web.routes import API, iso, json_body, readable_repo, required, route, writable_repo
-from mat_vis_hub.local_hub.web.routes.commits import count_commit, require_slot
+from mat_vis_hub.local_hub.model.repository import BRANCH, Discussion, Repo
+from mat_vis_hub.local_hub.web.errors import HubError
+from mat_vis_hub.local_hub.web.quota import count_commit, require_quota
+from mat_vis_hub.local_hub.web.requests import json_body, readable_repo, required, writable_repo
+from mat_vis_hub.local_hub.web.responses import iso
+from mat_vis_hub.local_hub.web.routing import API, route
 
 ONE = API + "/discussions/{num:int}"
 
@@ -82,7 +84,7 @@ def _is_open(discussion: Discussion) -> bool:
 
 async def create(request: Request) -> Response:
     caller, repo = readable_repo(request)
-    user, now = caller.require_user(), caller.state.clock()
+    user, now = caller.require_user(), caller.context.clock()
     body = await json_body(request)
     is_pull_request = bool(body.get("pullRequest"))
     discussion = repo.discuss(
@@ -111,17 +113,17 @@ async def details(request: Request) -> Response:
 async def comment(request: Request) -> Response:
     caller, repo = readable_repo(request)
     text = required(await json_body(request), "comment")
-    event = _comment_event(caller.require_user(), caller.state.clock(), text)
-    return _happened(repo, _one(request, repo), event, "newMessage")
+    event = _comment_event(caller.require_user(), caller.context.clock(), text)
+    return _added(repo, _one(request, repo), event, "newMessage")
 
 
 async def rename(request: Request) -> Response:
     caller, repo, user = writable_repo(request)
     title = required(await json_body(request), "title")
     discussion = _one(request, repo)
-    event = _event("title-change", user, caller.state.clock(), {"from": discussion.title, "to": title})
+    event = _event("title-change", user, caller.context.clock(), {"from": discussion.title, "to": title})
     discussion.title = title
-    return _happened(repo, discussion, event, "newTitle")
+    return _added(repo, discussion, event, "newTitle")
 
 
 async def change_status(request: Request) -> Response:
@@ -131,24 +133,24 @@ async def change_status(request: Request) -> Response:
     if status not in ("open", "closed") or discussion.status == "merged":
         raise HubError(400, f"A discussion that is {discussion.status} cannot become {status}.")
     discussion.status = status
-    event = _event("status-change", user, caller.state.clock(), {"status": status})
-    return _happened(repo, discussion, event, "newStatus")
+    event = _event("status-change", user, caller.context.clock(), {"status": status})
+    return _added(repo, discussion, event, "newStatus")
 
 
 async def merge(request: Request) -> Response:
-    """A merge is one commit, and the commit limit counts it."""
+    """Merge a pull request. The merge is a commit: the quota counts it, and refuses it when it is used up."""
     caller, repo, user = writable_repo(request)
     discussion = _one(request, repo)
     if discussion.base is None or not _is_open(discussion):
-        raise HubError(400, f"Only an open pull request can be merged, and {discussion.num} is none.")
-    require_slot(request, caller.state, repo)
-    made = repo.merge(discussion, author=user, time=caller.state.clock())
-    count_commit(caller.state, repo, discussion.base, made)
-    event = _event("status-change", user, caller.state.clock(), {"status": "merged"})
-    return _happened(repo, discussion, event, "newStatus")
+        raise HubError(400, f"Only an open pull request can be merged, and {discussion.num} is not one.")
+    require_quota(caller.context, repo)
+    made = repo.merge(discussion, author=user, time=caller.context.clock())
+    count_commit(caller.context, repo, discussion.base, made)
+    event = _event("status-change", user, caller.context.clock(), {"status": "merged"})
+    return _added(repo, discussion, event, "newStatus")
 
 
-def _happened(repo: Repo, discussion: Discussion, event: dict[str, Any], name: str) -> Response:
+def _added(repo: Repo, discussion: Discussion, event: dict[str, Any], name: str) -> Response:
     discussion.events.append(event)
     repo.save()
     return JSONResponse({name: event})

@@ -1,4 +1,4 @@
-"""Large files on their way in: the LFS batch, basic and multipart uploads, verify."""
+"""Uploads of large files: the LFS batch, basic and multipart uploads, verification."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mat_vis_hub.local_hub.model.errors import HubError
-from mat_vis_hub.local_hub.web.routes import Caller, json_body, readable_repo, required, route, web_routes
-from mat_vis_hub.local_hub.web.routes.commits import require_upload_right
+from mat_vis_hub.local_hub.web.caller import Caller
+from mat_vis_hub.local_hub.web.errors import HubError
+from mat_vis_hub.local_hub.web.requests import committable_repo, json_body, readable_repo, required
+from mat_vis_hub.local_hub.web.routing import route, web_routes
 
 STORAGE = "/_lfs/{oid}"
 MEDIA_TYPE = "application/vnd.git-lfs+json"
@@ -31,7 +32,7 @@ def routes() -> list[Route]:
 
 async def batch(request: Request) -> Response:
     body = await json_body(request)
-    caller, repo, _ = require_upload_right(request, (body.get("ref") or {}).get("name"))
+    caller, repo, _ = committable_repo(request, (body.get("ref") or {}).get("name"))
     if body.get("operation") != "upload":
         raise HubError(501, "This local Hub serves LFS uploads only; download through /resolve/.")
     multipart = "multipart" in body.get("transfers", ())
@@ -41,9 +42,9 @@ async def batch(request: Request) -> Response:
         oid, size = required(wanted, "oid"), required(wanted, "size")
         described: dict[str, Any] = {"oid": oid, "size": size}
         try:
-            # Of files with the same content one upload will do; clients would send one stream from two threads.
-            if not caller.state.store.has(oid) and oid not in (other["oid"] for other in objects):
-                threshold = caller.state.multipart_threshold
+            # Ask for the same content once. Otherwise clients would read one stream in two threads.
+            if not caller.context.store.has(oid) and oid not in (other["oid"] for other in objects):
+                threshold = caller.context.multipart_threshold
                 verify_url = f"{base}/{repo.web_path}.git/info/lfs/verify"
                 described["actions"] = {
                     "upload": _upload_action(base, oid, size, threshold if multipart else math.inf),
@@ -56,7 +57,7 @@ async def batch(request: Request) -> Response:
 
 
 def _upload_action(base: str, oid: str, size: int, threshold: float) -> dict[str, Any]:
-    """One PUT, or above the threshold one per part: the parts' addresses travel in the "header"."""
+    """Describe one PUT, or above the threshold one per part. The "header" carries the addresses of the parts."""
     href = f"{base}/_lfs/{oid}"
     if size <= threshold:
         return {"href": href, "header": {}}
@@ -66,7 +67,7 @@ def _upload_action(base: str, oid: str, size: int, threshold: float) -> dict[str
 
 
 async def upload(request: Request) -> Response:
-    store = Caller.of(request).state.store
+    store = Caller.of(request).context.store
     try:
         with store.receive(request.path_params["oid"]) as incoming:
             async for chunk in request.stream():
@@ -78,7 +79,7 @@ async def upload(request: Request) -> Response:
 
 async def upload_part(request: Request) -> Response:
     parameters = request.path_params
-    store = Caller.of(request).state.store
+    store = Caller.of(request).context.store
     with store.receive_part(parameters["upload_id"], parameters["number"]) as incoming:
         async for chunk in request.stream():
             incoming.write(chunk)
@@ -89,7 +90,7 @@ async def complete(request: Request) -> Response:
     parameters = request.path_params
     body = await json_body(request)
     numbers = sorted(int(required(part, "partNumber")) for part in required(body, "parts"))
-    store = Caller.of(request).state.store
+    store = Caller.of(request).context.store
     try:
         await run_in_threadpool(store.join_parts, parameters["oid"], parameters["upload_id"], numbers)
     except ValueError as error:
@@ -101,9 +102,9 @@ async def verify(request: Request) -> Response:
     caller, _ = readable_repo(request)
     body = await json_body(request)
     oid, size = required(body, "oid"), required(body, "size")
-    if not caller.state.store.has(oid):
+    if not caller.context.store.has(oid):
         raise HubError(404, f"There is no LFS object {oid}.")
-    stored = caller.state.store.size(oid)
+    stored = caller.context.store.size(oid)
     if stored != size:
         raise HubError(422, f"LFS object {oid} has {stored} bytes, not {size}.")
     return JSONResponse({"message": "ok"})

@@ -1,4 +1,4 @@
-"""Reading a repository: its tree, its history, its files."""
+"""Reading a repository: its tree, history and files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from mat_vis_hub.local_hub.model.errors import HubError, entry_not_found
-from mat_vis_hub.local_hub.model.repos import Commit, Repo
+from mat_vis_hub.local_hub.model.repository import Commit, Repo
 from mat_vis_hub.local_hub.model.trees import File, Tree
-from mat_vis_hub.local_hub.web.routes import API, flag, iso, next_page, readable_repo, revision, route, web_routes
+from mat_vis_hub.local_hub.web.errors import HubError, entry_not_found
+from mat_vis_hub.local_hub.web.requests import flag, readable_repo, revision
+from mat_vis_hub.local_hub.web.responses import iso, next_page
+from mat_vis_hub.local_hub.web.routing import API, route, web_routes
 
 TREE_PAGE, EXPANDED_TREE_PAGE = 1000, 50
 HISTORY_PAGE, LARGEST_HISTORY_PAGE = 50, 1000
@@ -54,7 +56,7 @@ async def tree(request: Request) -> Response:
 
 
 def _tree_position(repo: Repo, request: Request) -> tuple[Commit, int]:
-    """The pages of one listing all come from the commit of the first, whatever happens meanwhile."""
+    """Return the commit and where its listing continues. All pages are of the commit of the first one."""
     oid, _, offset = request.query_params.get("cursor", "").partition(":")
     if not oid:
         return repo.resolve(revision(request)), 0
@@ -73,7 +75,7 @@ async def paths_info(request: Request) -> Response:
 
 
 def _wanted_paths(body: bytes) -> tuple[list[str], bool]:
-    """Clients send a form; JSON does as well."""
+    """Return the paths and the flag `expand` of a form, which clients send, or of a JSON object."""
     try:
         if body.lstrip().startswith(b"{"):
             wanted = json.loads(body)
@@ -139,7 +141,7 @@ def _described(commit: Commit, formatted: bool) -> dict[str, Any]:
 
 async def resolve(request: Request) -> Response:
     caller, repo = readable_repo(request)
-    caller.require_access(repo)
+    caller.require_files(repo)
     wanted, path = _revision_and_path(request.path_params["rest"])
     commit = repo.resolve(wanted)
     file = commit.tree.get(path)
@@ -151,7 +153,7 @@ async def resolve(request: Request) -> Response:
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return FileResponse(
-        caller.state.store.path(file.sha256),
+        caller.context.store.path(file.sha256),
         headers=headers,
         filename=path.rpartition("/")[2],
         content_disposition_type="inline",
@@ -159,7 +161,7 @@ async def resolve(request: Request) -> Response:
 
 
 def _revision_and_path(rest: str) -> tuple[str, str]:
-    """`main/a/b`, `refs%2Fpr%2F1/a/b`, or the latter with its slashes as they are."""
+    """Split `main/a/b` or `refs%2Fpr%2F1/a/b`. The slashes of a full ref name may also be unquoted."""
     names = rest.split("/")
     length = 3 if names[0] == "refs" else 1
     return unquote("/".join(names[:length])), unquote("/".join(names[length:]))

@@ -1,36 +1,33 @@
-"""Repositories as a whole: create, delete, move, describe; their branches, tags and refs."""
+"""Repositories: create, delete, move, describe; their branches, tags and refs."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mat_vis_hub.local_hub.model.errors import HubError, repo_not_found, revision_not_found
+from mat_vis_hub.local_hub.model.errors import RevisionNotFound
 from mat_vis_hub.local_hub.model.patterns import default_gitattributes
-from mat_vis_hub.local_hub.model.repos import BRANCH, PULL_REQUEST, REPO_TYPES, TAG, Commit, Repo
+from mat_vis_hub.local_hub.model.repository import BRANCH, PULL_REQUEST, REPO_TYPES, TAG, Commit, Repo
 from mat_vis_hub.local_hub.model.trees import File
-from mat_vis_hub.local_hub.web.routes import (
-    API,
-    KINDS,
-    Caller,
+from mat_vis_hub.local_hub.web.caller import Caller
+from mat_vis_hub.local_hub.web.context import HubContext
+from mat_vis_hub.local_hub.web.errors import HubError, repo_not_found
+from mat_vis_hub.local_hub.web.requests import (
     flag,
-    iso,
     json_body,
     readable_repo,
     require_kind,
     required,
     revision,
-    route,
     writable_repo,
 )
-
-if TYPE_CHECKING:
-    from mat_vis_hub.local_hub.web.context import HubState
+from mat_vis_hub.local_hub.web.responses import iso
+from mat_vis_hub.local_hub.web.routing import API, KINDS, route
 
 
 def routes() -> list[Route]:
@@ -54,7 +51,7 @@ def routes() -> list[Route]:
 
 
 def _wants_private(body: dict[str, Any]) -> bool | None:
-    """`private` in older clients, `visibility` in newer ones."""
+    """Return what older clients send as `private` and newer ones as `visibility`. None if it is neither."""
     if "visibility" in body:
         return bool(body["visibility"] != "public")
     return bool(body["private"]) if body.get("private") is not None else None
@@ -64,7 +61,7 @@ async def create(request: Request) -> Response:
     caller = Caller.of(request)
     body = await json_body(request)
     repo_type = body.get("type") or "model"
-    namespace = body.get("organization") or caller.state.access.user
+    namespace = body.get("organization") or caller.context.access.user
     repo_id = f"{namespace}/{required(body, 'name')}"
     if repo_type not in REPO_TYPES or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id):
         raise HubError(400, f"Invalid repo type or name: {repo_type} {repo_id}")
@@ -74,37 +71,37 @@ async def create(request: Request) -> Response:
     private = _wants_private(body) or False
     if private and caller.anonymous:
         raise HubError(401, "Invalid username or password.")
-    present = caller.state.repos.get(repo_type, repo_id)
+    present = caller.context.repos.get(repo_type, repo_id)
     if present:
         url = f"{request.base_url}{present.web_path}"
         message = f"You already created this {repo_type} repo: {repo_id}"
         raise HubError(409, message, body={"url": url, "name": repo_id, "id": repo_id})
-    repo = Repo(repo_type, repo_id, caller.state.clock(), private=private, sdk=body.get("sdk"))
-    caller.state.repos.add(repo)
-    _initial_commit(caller.state, repo, user)
+    repo = Repo(repo_type, repo_id, caller.context.clock(), private=private, sdk=body.get("sdk"))
+    caller.context.repos.add(repo)
+    _initial_commit(caller.context, repo, user)
     return JSONResponse({"url": f"{request.base_url}{repo.web_path}", "name": repo_id, "id": repo_id})
 
 
-def _initial_commit(state: HubState, repo: Repo, user: str) -> None:
-    """Every repository starts with its `.gitattributes`; the commit limit does not count it."""
+def _initial_commit(context: HubContext, repo: Repo, user: str) -> None:
+    """Commit the `.gitattributes` that every repository starts with. The quota does not count this commit."""
     content = default_gitattributes(repo.type).encode()
     file = File.regular(content)
-    state.store.put(file.sha256, [content])
-    repo.commit(BRANCH + "main", {".gitattributes": file}, title="initial commit", author=user, time=state.clock())
+    context.store.put(file.sha256, [content])
+    repo.commit(BRANCH + "main", {".gitattributes": file}, title="initial commit", author=user, time=context.clock())
 
 
-def _named_repo(caller: Caller, body: dict[str, Any], repo_id: str, deed: str) -> Repo:
+def _named_repo(caller: Caller, body: dict[str, Any], repo_id: str, action: str) -> Repo:
     repo_type = body.get("type") or "model"
     repo = caller.repo(repo_type, repo_id)
-    caller.require_write(repo.namespace, f"You don't have the rights to {deed} the {repo_type} {repo_id}")
+    caller.require_write(repo.namespace, f"You don't have the rights to {action} the {repo_type} {repo_id}")
     return repo
 
 
 async def delete(request: Request) -> Response:
     caller = Caller.of(request)
     body = await json_body(request)
-    namespace = body.get("organization") or caller.state.access.user
-    caller.state.repos.remove(_named_repo(caller, body, f"{namespace}/{required(body, 'name')}", "delete"))
+    namespace = body.get("organization") or caller.context.access.user
+    caller.context.repos.remove(_named_repo(caller, body, f"{namespace}/{required(body, 'name')}", "delete"))
     return JSONResponse({})
 
 
@@ -114,9 +111,9 @@ async def move(request: Request) -> Response:
     repo = _named_repo(caller, body, required(body, "fromRepo"), "move")
     target = required(body, "toRepo")
     caller.require_write(target.partition("/")[0], f"You don't have the rights to move a repository to {target}")
-    if caller.state.repos.get(repo.type, target):
+    if caller.context.repos.get(repo.type, target):
         raise HubError(409, f"There is a {repo.type} repo with this name already: {target}")
-    caller.state.repos.move(repo, target)
+    caller.context.repos.move(repo, target)
     return JSONResponse({})
 
 
@@ -124,7 +121,7 @@ async def list_repos(request: Request) -> Response:
     caller = Caller.of(request)
     author, search = request.query_params.get("author"), request.query_params.get("search", "")
     listed = []
-    for repo in caller.state.repos.all(KINDS[request.scope["path"].rpartition("/")[2]]):
+    for repo in caller.context.repos.all(KINDS[request.scope["path"].rpartition("/")[2]]):
         hidden = repo.private and caller.anonymous
         if not hidden and author in (None, repo.namespace) and search.lower() in repo.id.lower():
             listed.append(_description(repo, repo.head(BRANCH + "main")))
@@ -133,7 +130,7 @@ async def list_repos(request: Request) -> Response:
 
 
 async def no_such_repo(request: Request) -> Response:
-    """Ids without a namespace belong to the Hub's oldest repositories; here there are none."""
+    """Answer for ids without a namespace, which only the real Hub's oldest repositories have."""
     require_kind(request)
     raise repo_not_found(anonymous=Caller.of(request).anonymous)
 
@@ -258,6 +255,6 @@ async def delete_tag(request: Request) -> Response:
 
 def _delete_ref(repo: Repo, prefix: str, name: str) -> Response:
     if prefix + name not in repo.refs:
-        raise revision_not_found(name)
+        raise RevisionNotFound(name)
     repo.delete_ref(prefix + name)
     return JSONResponse({})

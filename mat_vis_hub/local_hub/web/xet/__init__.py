@@ -1,9 +1,8 @@
-"""Xet uploads: as much of the Xet protocol as a client needs to bring its files here.
+"""Xet uploads: the part of the Xet protocol that clients need to upload files.
 
-Newer clients send every large file this way. They cut it into *chunks*, send chunks by the thousand in
-*xorbs*, then say in a *shard* which chunks of which xorbs make up which file. Files are rebuilt into the LFS
-store under their SHA-256, by which the commit that follows names them. Downloads need none of this: `resolve`
-serves plain HTTP.
+Newer clients upload every large file this way. They cut it into *chunks*, send thousands of chunks in one *xorb*, and
+then a *shard*, which says which chunks of which xorbs make up which file. The files are rebuilt into the LFS store
+under their SHA-256, and the commit that follows refers to them by it. Downloads use plain HTTP from `resolve`.
 
 The protocol: https://huggingface.co/docs/xet
 """

@@ -6,14 +6,14 @@ import struct
 from typing import NamedTuple
 
 _HEADER = b"HFRepoMetaData\0" + bytes.fromhex("556967456a7b815783a5bdd95ccdd14aa9") + struct.pack("<Q", 2)
-_RECORD = struct.Struct("<32s4I")  # header, file, term, verification, metadata: every record has this size
+_RECORD = struct.Struct("<32s4I")  # the size of every record: header, file, term, verification, metadata
 _BOOKEND = b"\xff" * 32
 _HAS_VERIFICATION = 1 << 31
 _HAS_METADATA = 1 << 30
 
 
 class Term(NamedTuple):
-    """A run of chunks of one xorb; `end` is not part of it."""
+    """The chunks of one xorb from `start` up to, but not including, `end`."""
 
     xorb: str
     start: int
@@ -21,17 +21,18 @@ class Term(NamedTuple):
 
 
 class ShardFile(NamedTuple):
-    """One file: its terms, in order, concatenated."""
+    """One file: the content of its terms, in order."""
 
     sha256: str
     terms: list[Term]
 
 
 def parse_shard(shard: bytes) -> list[ShardFile]:
-    """The files a shard describes; `ValueError` if it is malformed.
+    """
+    Return the files that a shard describes. Raises `ValueError` if it is malformed.
 
-    Not read: the verification records (the SHA-256 of the rebuilt file says more), and the list of xorbs and
-    their chunks behind the files, which only a service that answers deduplication queries needs.
+    Verification records are skipped, because the SHA-256 of the rebuilt file is checked. So is the list of xorbs
+    after the files, which only a service that answers deduplication queries needs.
     """
     if not shard.startswith(_HEADER):
         raise ValueError("Not a Xet shard of version 2: the first 40 bytes are not its magic number and version.")
@@ -54,5 +55,5 @@ def parse_shard(shard: bytes) -> list[ShardFile]:
 
 
 def hash_hex(value: bytes) -> str:
-    """How Xet writes 32 bytes as text: as four little-endian 64-bit numbers in hexadecimal."""
+    """Write 32 bytes as Xet does: as four little-endian 64-bit numbers in hexadecimal."""
     return "".join(f"{number:016x}" for number in struct.unpack("<4Q", value))

@@ -1,4 +1,4 @@
-"""The xorb format, a sequence of compressed chunks, and the xorbs received so far."""
+"""The xorb format, which is a sequence of compressed chunks, and a store of received xorbs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import os
 import tempfile
 import threading
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from typing import NamedTuple
 
 _FOOTER = b"XETBLOB"
 _HEADER_SIZE = 8
@@ -21,25 +19,25 @@ class _Chunk(NamedTuple):
 
 
 class XorbStore:
-    """The chunks of all xorbs, unpacked, in one nameless temporary file that goes when this object or process goes.
+    """
+    The unpacked chunks of all xorbs, in one temporary file that is deleted with this object or the process.
 
-    Xorb hashes (Merkle trees over the chunks) are taken on trust: what matters is the SHA-256 of the files, and
-    that is checked when one is rebuilt.
+    The hashes of xorbs (Merkle trees over the chunks) are not checked. The SHA-256 of a file is, when it is rebuilt.
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="local-hub-xet-")  # noqa: SIM115  # closed when this object goes
-        self._lock = threading.Lock()  # around each seek and what follows it
+        self._file = tempfile.TemporaryFile(prefix="local-hub-xet-")  # noqa: SIM115  # closed by the finalizer
+        self._lock = threading.Lock()  # a seek and the read or write after it belong together
         self._xorbs: dict[str, list[_Chunk]] = {}
         weakref.finalize(self, self._file.close)
 
     async def receive(self, name: str, stream: AsyncIterable[bytes]) -> bool:
-        """Take a serialized xorb in; whether it is new. `ValueError` if it is malformed."""
+        """Store a serialized xorb and return whether it is new. Raises `ValueError` if it is malformed."""
         chunks = [self._append(chunk) async for chunk in _unpack_xorb(stream)]
         return self._xorbs.setdefault(name, chunks) is chunks
 
     def read(self, name: str, start: int, end: int) -> Iterator[bytes]:
-        """The chunks from `start` up to but not including `end`; `ValueError` if there are none such."""
+        """Yield the chunks from `start` up to, but not including, `end`. Raises `ValueError` if they do not exist."""
         chunks = self._xorbs.get(name)
         if chunks is None:
             raise ValueError(f"The xorb {name} was never uploaded here; send it before a shard that uses it.")
@@ -59,7 +57,7 @@ class XorbStore:
 
 
 async def _unpack_xorb(stream: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """The chunks of a serialized xorb while it arrives: no more than one of them is ever held."""
+    """Yield the chunks of a serialized xorb as it arrives, one at a time."""
     buffer = bytearray()
     async for piece in stream:
         if buffer.startswith(_FOOTER):
@@ -74,28 +72,28 @@ async def _unpack_xorb(stream: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
             yield _unpack_chunk(buffer[4], bytes(buffer[_HEADER_SIZE:end]), int.from_bytes(buffer[5:8], "little"))
             del buffer[:end]
     if buffer and not buffer.startswith(_FOOTER):
-        raise ValueError(f"The xorb ends in the middle of a chunk, of which {len(buffer)} bytes came.")
+        raise ValueError(f"The xorb ends in the middle of a chunk, after {len(buffer)} bytes of it.")
 
 
 def _unpack_chunk(scheme: int, packed: bytes, size: int) -> bytes:
     if scheme == 0:
         data = packed
     elif scheme in (1, 2):
-        import lz4.frame  # type: ignore[import-untyped]  # it ships none
+        import lz4.frame  # type: ignore[import-untyped]  # it has no types
 
         try:
             data = lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=size)
         except RuntimeError as error:
             raise ValueError(f"A chunk of the xorb does not decompress: {error}.") from error
     else:
-        raise ValueError(f"A chunk of the xorb is compressed by a scheme unknown here: {scheme}.")
+        raise ValueError(f"A chunk of the xorb is compressed with an unknown scheme: {scheme}.")
     if len(data) != size:
         raise ValueError(f"A chunk of the xorb unpacks to {len(data)} bytes; its header says {size}.")
     return _ungroup(data) if scheme == 2 else data
 
 
 def _ungroup(grouped: bytes) -> bytes:
-    """Undo byte grouping: first come bytes 0, 4, 8, ... of the chunk, then 1, 5, 9, ..., and so on."""
+    """Undo byte grouping, which puts bytes 0, 4, 8, ... of the chunk first, then 1, 5, 9, ..., and so on."""
     size = len(grouped)
     data = bytearray(size)
     start = 0

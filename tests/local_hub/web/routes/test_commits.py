@@ -1,3 +1,5 @@
+"""Preupload, commit, super-squash."""
+
 import base64
 import hashlib
 import io
@@ -25,7 +27,7 @@ LARGE = b"large\0" * 1000
 
 @pytest.fixture
 def files(api, repo, ask):
-    """What a branch holds: path -> content."""
+    """Return the files of a branch: path -> content."""
 
     def files(revision="main"):
         paths = api.list_repo_files(**repo, revision=revision)
@@ -43,9 +45,9 @@ def preupload(ask, *files, **body):
     return {file["path"]: file for file in answer.json["files"]}
 
 
-def test_gitattributes_and_size_decide_how_a_file_is_sent(repo, ask):
-    told = preupload(ask, ("a.txt", 3), ("a.png", 3), ("big.txt", 10 << 20), ("bigger.txt", (10 << 20) + 1))
-    assert {path: file["uploadMode"] for path, file in told.items()} == {
+def test_gitattributes_and_size_decide_whether_a_file_is_lfs(repo, ask):
+    instructions = preupload(ask, ("a.txt", 3), ("a.png", 3), ("big.txt", 10 << 20), ("bigger.txt", (10 << 20) + 1))
+    assert {path: file["uploadMode"] for path, file in instructions.items()} == {
         "a.txt": "regular",
         "a.png": "lfs",
         "big.txt": "regular",
@@ -53,30 +55,30 @@ def test_gitattributes_and_size_decide_how_a_file_is_sent(repo, ask):
     }
 
 
-def test_a_repository_may_have_gitattributes_of_its_own(repo, commit, ask):
+def test_a_repository_can_have_its_own_gitattributes(repo, commit, ask):
     commit(Add(".gitattributes", b"*.txt filter=lfs\n"))
-    told = preupload(ask, ("a.txt", 3), ("a.png", 3))
-    assert [file["uploadMode"] for file in told.values()] == ["lfs", "regular"]
+    instructions = preupload(ask, ("a.txt", 3), ("a.png", 3))
+    assert [file["uploadMode"] for file in instructions.values()] == ["lfs", "regular"]
 
 
-def test_gitignore_is_heeded_whether_sent_or_stored(repo, commit, ask):
+def test_gitignore_is_applied_from_the_request_or_the_repository(repo, commit, ask):
     assert preupload(ask, ("a.log", 1), gitIgnore="*.log")["a.log"]["shouldIgnore"]
     commit(Add(".gitignore", b"*.log"), Add("b.log", b"x"))
     assert preupload(ask, ("a.log", 1))["a.log"]["shouldIgnore"]
     assert not preupload(ask, ("a.log", 1), gitIgnore="")["a.log"]["shouldIgnore"]
 
 
-def test_ignored_files_stay_out(files, commit):
+def test_ignored_files_are_not_committed(files, commit):
     commit(Add(".gitignore", b"*.log"), Add("a.log", b"x"), Add("b.txt", b"x"))
     assert set(files()) == {".gitignore", "b.txt"}
 
 
-def test_what_is_there_already_is_told_by_its_id(commit, ask):
+def test_preupload_returns_the_ids_of_existing_files(commit, ask):
     commit(Add("a.txt", b"abc"), Add("a.png", LARGE))
-    told = preupload(ask, ("a.txt", 3), ("a.png", 3), ("b", 3))
-    assert told["a.txt"]["oid"] == "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f"
-    assert told["a.png"]["oid"] == hashlib.sha256(LARGE).hexdigest()
-    assert "oid" not in told["b"]
+    instructions = preupload(ask, ("a.txt", 3), ("a.png", 3), ("b", 3))
+    assert instructions["a.txt"]["oid"] == "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f"
+    assert instructions["a.png"]["oid"] == hashlib.sha256(LARGE).hexdigest()
+    assert "oid" not in instructions["b"]
 
 
 def test_unchanged_files_make_no_commit(local_hub, commit):
@@ -89,17 +91,17 @@ def test_unchanged_files_make_no_commit(local_hub, commit):
 # ---- commit ----------------------------------------------------------------------------------------------
 
 
-def test_files_large_and_small_arrive_as_they_were_sent(files, commit):
+def test_large_and_small_files_arrive_unchanged(files, commit):
     commit(Add("a.txt", b"abc"), Add("deep/down/a.png", LARGE), Add("stream.bin", io.BytesIO(LARGE)), Add("0.png", b""))
     assert files() == {"a.txt": b"abc", "deep/down/a.png": LARGE, "stream.bin": LARGE, "0.png": b""}
 
 
-def test_names_may_have_any_letters(files, commit, api, repo):
+def test_paths_can_have_any_characters(files, commit, api, repo):
     commit(Add("ä/ö ü#%2F?.txt", b"x"))
     assert api.file_exists(filename="ä/ö ü#%2F?.txt", **repo)
 
 
-def test_the_answer_says_where_the_commit_is(local_hub, commit):
+def test_the_answer_has_the_id_and_address_of_the_commit(local_hub, commit):
     made = commit(Add("a", b"x"), message="why", commit_description="because")
     assert re.fullmatch("[0-9a-f]{40}", made.oid)
     assert made.commit_url == f"{local_hub.url}/datasets/you/scratch/commit/{made.oid}"
@@ -107,7 +109,7 @@ def test_the_answer_says_where_the_commit_is(local_hub, commit):
     assert made.pr_url is None
 
 
-def test_no_two_commits_have_the_same_id(api, repo, commit):
+def test_equal_commits_have_different_ids(api, repo, commit):
     made = []
     for branch in ("a", "b"):
         api.create_branch(branch=branch, **repo)
@@ -122,13 +124,13 @@ def test_files_and_folders_can_be_deleted(files, commit):
 
 
 @pytest.mark.parametrize("operation", [Delete("b"), Delete("a"), Delete("a/1/"), Delete("b/")])
-def test_what_is_not_there_cannot_be_deleted(commit, operation):
+def test_a_missing_file_or_folder_cannot_be_deleted(commit, operation):
     commit(Add("a/1", b"x"))
     with pytest.raises(EntryNotFoundError, match="with this name doesn't exist"):
         commit(operation)
 
 
-def test_a_folder_can_be_replaced_in_one_commit(files, commit):
+def test_one_commit_can_replace_a_folder(files, commit):
     commit(Add("a/1", b"x"), Add("a/2", b"x"))
     commit(Delete("a/"), Add("a/3", b"x"))
     assert set(files()) == {"a/3"}
@@ -144,7 +146,7 @@ def test_operations_are_applied_in_order(repo, ask, files):
     assert files() == {}
 
 
-def test_copies_cost_no_upload(local_hub, files, commit):
+def test_copies_need_no_upload(local_hub, files, commit):
     commit(Add("a.txt", b"abc"), Add("a.png", LARGE))
     uploads = [seen for seen in local_hub.requests if seen.endpoint == "lfs-upload"]
     commit(Copy("a.txt", "b.txt"), Copy("a.png", "b/b.png"))
@@ -160,7 +162,7 @@ def test_an_empty_commit_is_a_commit(local_hub, api, repo, ask):
 
 
 @pytest.mark.parametrize("length", [7, 40])
-def test_a_commit_can_insist_on_its_parent(commit, length):
+def test_parent_commit_is_a_compare_and_swap(commit, length):
     parent = commit(Add("a", b"1"))
     commit(Add("a", b"2"), parent_commit=parent.oid[:length])
     with pytest.raises(HfHubHTTPError, match=r"A commit has happened since\. Please refresh and try again\.") as caught:
@@ -175,7 +177,7 @@ def test_a_commit_needs_a_repository_and_a_branch(commit, api, repo):
         commit(Add("a", b"x"), revision="v9")
 
 
-def test_a_pointer_to_nothing_is_rejected(local_hub, repo, ask):
+def test_an_lfs_file_must_be_uploaded_first(local_hub, repo, ask):
     answer = ask("POST", COMMIT, ndjson(("lfsFile", {"path": "a.bin", "algo": "sha256", "oid": "0" * 64, "size": 1})))
     assert answer.status == 400
     assert "an LFS pointer pointed to a file that does not exist" in answer.json["error"]
@@ -183,7 +185,7 @@ def test_a_pointer_to_nothing_is_rejected(local_hub, repo, ask):
     assert local_hub.commits == []
 
 
-def test_a_commit_is_applied_whole_or_not_at_all(files, commit):
+def test_a_failed_commit_changes_nothing(files, commit):
     with pytest.raises(EntryNotFoundError):
         commit(Add("a", b"x"), Delete("missing"))
     assert files() == {}
@@ -211,13 +213,13 @@ def test_a_malformed_commit_is_refused(repo, ask, body):
     assert answer.json["error"]
 
 
-def test_bad_requests_name_the_endpoint(commit, local_hub):
+def test_a_bad_request_names_the_endpoint(commit, local_hub):
     local_hub.answer(400, body={"error": "no"}, on="commit")
     with pytest.raises(BadRequestError, match="Bad request for commit endpoint"):
         commit(Add("a", b"x"))
 
 
-def test_writers_of_one_repository_take_turns(local_hub, api, repo, ask):
+def test_concurrent_commits_are_all_applied(local_hub, api, repo, ask):
     def write(number):
         content = base64.b64encode(b"x").decode()
         return ask("POST", COMMIT, ndjson(("file", {"path": f"{number}", "content": content, "encoding": "base64"})))
@@ -231,14 +233,14 @@ def test_writers_of_one_repository_take_turns(local_hub, api, repo, ask):
 
 
 @pytest.mark.local_hub(limit=10)
-def test_a_crowd_gets_exactly_what_the_limit_allows(local_hub, repo, ask):
+def test_concurrent_writers_get_exactly_what_the_limit_allows(local_hub, repo, ask):
     with ThreadPoolExecutor(16) as pool:
         statuses = list(pool.map(lambda _: ask("POST", COMMIT, ndjson()).status, range(50)))
     assert (statuses.count(200), statuses.count(429)) == (10, 40)
     assert (len(local_hub.commits), len(local_hub.refusals)) == (10, 40)
 
 
-def test_of_writers_with_the_same_parent_one_wins(local_hub, api, repo, ask):
+def test_of_concurrent_writers_with_the_same_parent_one_succeeds(local_hub, api, repo, ask):
     parent = api.repo_info(**repo).sha
     with ThreadPoolExecutor(16) as pool:
         statuses = list(pool.map(lambda _: ask("POST", COMMIT, ndjson(parentCommit=parent)).status, range(20)))
@@ -248,12 +250,22 @@ def test_of_writers_with_the_same_parent_one_wins(local_hub, api, repo, ask):
 # ---- super-squash ----------------------------------------------------------------------------------------
 
 
-def test_a_squash_keeps_the_files_and_forgets_how_they_came(files, api, repo, commit):
+def test_a_squash_keeps_the_files_and_drops_the_history(files, api, repo, commit):
     commit(Add("a", b"1"))
     commit(Add("a", b"2"), Add("b/c", b"x"))
-    api.super_squash_history(**repo, commit_message="afresh")
+    api.super_squash_history(**repo, commit_message="squashed")
     (only,) = api.list_repo_commits(**repo)
-    assert only.title == "afresh"
+    assert only.title == "squashed"
     assert files() == {"a": b"2", "b/c": b"x"}
     commit(Add("d", b"x"))
     assert set(files()) == {"a", "b/c", "d"}
+
+
+@pytest.mark.local_hub(limit=1)
+def test_a_squash_neither_counts_as_a_commit_nor_is_refused_as_one(local_hub, api, repo, commit):
+    api.super_squash_history(**repo)
+    commit(Add("a", b"1"))
+    api.super_squash_history(**repo)
+    assert len(api.list_repo_commits(**repo)) == 1
+    assert [seen.message for seen in local_hub.commits] == ["a commit"]
+    assert local_hub.refusals == []

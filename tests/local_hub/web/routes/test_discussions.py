@@ -1,11 +1,15 @@
+"""Pull requests and discussions."""
+
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
 from huggingface_hub.utils import HfHubHTTPError
 
+from tests.local_hub.conftest import CLOCK
+
 
 @pytest.fixture
 def discuss(api, repo):
-    """The methods of `HfApi` about pull request 1 of the scratch repository."""
+    """Call a method of `HfApi` for pull request 1 of the scratch repository."""
     return lambda method, **arguments: getattr(api, method)(discussion_num=1, **repo, **arguments)
 
 
@@ -21,10 +25,10 @@ def test_a_commit_can_open_a_pull_request(local_hub, api, repo, commit):
     assert (details.target_branch, details.merge_commit_oid) == ("refs/heads/main", None)
 
 
-def test_a_pull_request_can_come_before_its_commits(api, repo, commit, discuss):
-    opened = api.create_pull_request(title="soon", description="wait for it", **repo)
+def test_a_pull_request_can_be_opened_before_its_commits(api, repo, commit, discuss):
+    opened = api.create_pull_request(title="draft", description="details", **repo)
     assert (opened.num, opened.status, opened.git_reference) == (1, "draft", "refs/pr/1")
-    assert opened.events[0].content == "wait for it"
+    assert opened.events[0].content == "details"
     commit(Add("a", b"x"), revision="refs/pr/1")
     discuss("merge_pull_request")
     assert "a" in api.list_repo_files(**repo)
@@ -45,7 +49,24 @@ def test_a_merge_is_one_commit(local_hub, api, repo, commit, discuss):
         commit(Add("c", b"x"))
 
 
-def test_a_merge_brings_only_what_was_proposed(api, repo, commit, discuss):
+@pytest.mark.local_hub(limit=1, clock=CLOCK.now)
+def test_the_commit_limit_refuses_a_merge(local_hub, api, repo, commit, discuss):
+    commit(Add("a", b"x"), create_pr=True)
+    with pytest.raises(HfHubHTTPError, match=r"repository commits \(1 per hour\)") as caught:
+        discuss("merge_pull_request")
+    assert caught.value.response.status_code == 429
+    (refusal,) = local_hub.refusals
+    assert (refusal.kind, refusal.endpoint) == ("commit", "merge")
+    assert (refusal.repo_type, refusal.repo) == ("dataset", "you/scratch")
+    assert discuss("get_discussion_details").status == "open"
+    assert api.list_repo_files(**repo) == [".gitattributes"]
+    CLOCK.advance(3600)
+    discuss("merge_pull_request")
+    assert api.list_repo_files(**repo) == [".gitattributes", "a"]
+    assert [seen.revision for seen in local_hub.commits] == ["refs/pr/1", "main"]
+
+
+def test_a_merge_applies_only_the_changes_of_the_pull_request(api, repo, commit, discuss):
     commit(Add("a", b"1"))
     commit(Add("b", b"1"), create_pr=True)
     commit(Add("a", b"2"))
@@ -54,7 +75,7 @@ def test_a_merge_brings_only_what_was_proposed(api, repo, commit, discuss):
     assert api.get_paths_info(paths="a", **repo)[0].blob_id == "d8263ee9860594d2806b0dfd1bfd17528b0ba2a4"
 
 
-def test_what_both_sides_changed_does_not_merge(commit, discuss):
+def test_a_file_that_both_sides_changed_is_a_conflict(commit, discuss):
     commit(Add("a", b"1"), create_pr=True)
     commit(Add("a", b"2"))
     with pytest.raises(HfHubHTTPError, match="conflicts in: a") as caught:
@@ -65,7 +86,7 @@ def test_what_both_sides_changed_does_not_merge(commit, discuss):
         discuss("merge_pull_request")
 
 
-def test_a_discussion_can_be_held(api, repo, discuss):
+def test_discussions_can_be_commented_renamed_and_closed(api, repo, discuss):
     api.create_discussion(title="why", **repo)
     assert discuss("comment_discussion", comment="because").content == "because"
     assert discuss("rename_discussion", new_title="how").new_title == "how"
@@ -84,5 +105,5 @@ def test_discussions_are_listed_newest_first(api, repo, commit):
     assert list(api.get_repo_discussions(**repo, discussion_status="closed")) == []
 
 
-def test_a_discussion_that_is_none_is_not_found(repo, ask):
+def test_a_missing_discussion_is_not_found(repo, ask):
     assert ask("GET", "/api/datasets/you/scratch/discussions/9").status == 404

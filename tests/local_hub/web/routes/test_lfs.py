@@ -1,3 +1,5 @@
+"""Uploads of large files."""
+
 import hashlib
 import io
 
@@ -15,7 +17,7 @@ def batch(repo, ask):
     def batch(*objects, transfers=("basic", "multipart"), **body):
         wanted = [{"oid": oid, "size": size} for oid, size in objects]
         answer = ask("POST", BATCH, {"operation": "upload", "transfers": transfers, "objects": wanted, **body})
-        assert answer.json["transfer"] == "basic"  # never Xet, whatever the client offers
+        assert answer.json["transfer"] == "basic"  # not Xet, although some clients offer it
         return answer.json["objects"]
 
     return batch
@@ -37,20 +39,20 @@ def test_an_upload_is_a_batch_a_put_and_a_verification(local_hub, commit):
     assert upload.bytes_received == len(CONTENT)
 
 
-def test_what_is_stored_is_not_sent_again(local_hub, api, commit):
+def test_a_stored_file_is_not_uploaded_again(local_hub, api, commit):
     commit(Add("a.bin", CONTENT))
     api.create_repo("you/other")
     commit(Add("b.bin", CONTENT), repo_id="you/other", repo_type="model")
     assert endpoints(local_hub).count("lfs-upload") == 1
 
 
-def test_the_same_content_under_two_names_is_sent_once(local_hub, commit):
+def test_equal_content_under_two_names_is_uploaded_once(local_hub, commit):
     commit(Add("a.bin", CONTENT), Add("b.bin", io.BytesIO(CONTENT)))
     assert endpoints(local_hub).count("lfs-upload") == 1
 
 
 @pytest.mark.local_hub(multipart_threshold=10_000)
-def test_above_the_threshold_an_upload_comes_in_parts(local_hub, commit, ask):
+def test_a_file_above_the_threshold_is_uploaded_in_parts(local_hub, commit, ask):
     commit(Add("a.bin", CONTENT), Add("small.bin", b"x" * 10_000))
     uploads = [seen.bytes_received for seen in local_hub.requests if seen.endpoint == "lfs-upload"]
     assert sorted(uploads) == [5_600, 10_000, 10_000, 10_000]
@@ -59,15 +61,15 @@ def test_above_the_threshold_an_upload_comes_in_parts(local_hub, commit, ask):
 
 
 @pytest.mark.local_hub(multipart_threshold=10_000)
-def test_a_client_that_knows_no_parts_gets_none(batch):
-    (told,) = batch((OID, len(CONTENT)), transfers=["basic", "xet"])
-    assert told["actions"]["upload"]["header"] == {}
+def test_a_client_without_multipart_uploads_in_one_part(batch):
+    (described,) = batch((OID, len(CONTENT)), transfers=["basic", "xet"])
+    assert described["actions"]["upload"]["header"] == {}
 
 
 @pytest.mark.local_hub(multipart_threshold=10_000)
-def test_parts_must_all_be_there_and_add_up(local_hub, batch, put, ask):
-    (told,) = batch((OID, len(CONTENT)))
-    upload = told["actions"]["upload"]
+def test_parts_must_be_complete_and_have_the_right_hash(local_hub, batch, put, ask):
+    (described,) = batch((OID, len(CONTENT)))
+    upload = described["actions"]["upload"]
     complete = upload["href"].removeprefix(local_hub.url)
     parts = [{"partNumber": number} for number in (1, 2, 3)]
     for number in (1, 2):
@@ -82,28 +84,28 @@ def test_parts_must_all_be_there_and_add_up(local_hub, batch, put, ask):
     assert "actions" not in batch((OID, len(CONTENT)))[0]
 
 
-def test_bytes_that_are_not_what_they_claim_are_not_stored(batch, put):
-    (told,) = batch((OID, len(CONTENT)))
-    answer = put(told["actions"]["upload"]["href"], CONTENT[:-1])
+def test_content_with_another_hash_is_not_stored(batch, put):
+    (described,) = batch((OID, len(CONTENT)))
+    answer = put(described["actions"]["upload"]["href"], CONTENT[:-1])
     assert answer.status == 400
     assert f"not to {OID}" in answer.json["error"]
     assert "actions" in batch((OID, len(CONTENT)))[0]
 
 
-def test_verification_checks_that_the_object_is_there_and_whole(batch, put, ask):
+def test_verification_checks_existence_and_size(batch, put, ask):
     assert ask("POST", VERIFY, {"oid": OID, "size": len(CONTENT)}).status == 404
     put(batch((OID, len(CONTENT)))[0]["actions"]["upload"]["href"], CONTENT)
     assert ask("POST", VERIFY, {"oid": OID, "size": len(CONTENT)}).status == 200
     assert ask("POST", VERIFY, {"oid": OID, "size": 1}).status == 422
 
 
-def test_an_oid_that_is_none_is_an_error_of_its_object(batch):
+def test_an_invalid_oid_is_an_error_of_its_object(batch):
     good, bad = batch((OID, len(CONTENT)), ("../../etc/passwd", 1))
     assert "error" not in good
     assert bad["error"]["code"] == 422
 
 
 @pytest.mark.local_hub(token="hf_local")
-def test_uploads_are_for_those_who_may_write(repo, ask):
+def test_uploads_need_the_right_to_write(repo, ask):
     assert ask("POST", BATCH, {"operation": "upload", "objects": []}, token=None).status == 401
     assert ask("POST", BATCH.replace("scratch", "other"), {"operation": "upload", "objects": []}).status == 404

@@ -1,3 +1,5 @@
+"""Trees, history and files."""
+
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
 from huggingface_hub import CommitOperationDelete as Delete
@@ -28,7 +30,7 @@ def test_a_tree_lists_files_and_folders(api, repo, commit):
     assert file.blob_id == "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f"
 
 
-def test_an_expanded_tree_knows_each_entrys_last_commit(api, repo, commit):
+def test_an_expanded_tree_has_the_last_commit_of_each_entry(api, repo, commit):
     first = commit(Add("a/1", b"1"), Add("b", b"1"), message="first")
     second = commit(Add("a/2", b"1"), message="second")
     last = {entry.path: entry.last_commit for entry in api.list_repo_tree(**repo, recursive=True, expand=True)}
@@ -51,14 +53,14 @@ def test_a_tree_needs_a_folder_and_a_revision(api, repo, commit):
 
 
 @pytest.mark.parametrize(("expand", "pages"), [(False, 2), (True, 21)])
-def test_long_listings_come_in_pages(local_hub, api, repo, ask, expand, pages):
+def test_long_listings_are_paged(local_hub, api, repo, ask, expand, pages):
     operations = [("file", {"path": f"{number:04}", "content": ""}) for number in range(1005)]
     assert ask("POST", "/api/datasets/you/scratch/commit/main", ndjson(*operations)).status == 200
     assert len(list(api.list_repo_tree(**repo, expand=expand))) == 1006
     assert [seen.endpoint for seen in local_hub.requests].count("tree") == pages
 
 
-def test_pages_of_one_listing_are_of_one_commit(repo, commit, ask):
+def test_all_pages_of_a_listing_are_of_one_commit(repo, commit, ask):
     commit(Add("a", b"x"), Add("b", b"x"))
     page = ask("GET", TREE + "?limit=2")
     commit(Delete("a"), Add("0", b"x"))
@@ -69,7 +71,7 @@ def test_pages_of_one_listing_are_of_one_commit(repo, commit, ask):
     assert ask("GET", TREE + "?cursor=nonsense").status == 400
 
 
-def test_paths_info_describes_what_is_there(api, repo, commit):
+def test_paths_info_describes_existing_paths(api, repo, commit):
     made = commit(Add("a/b.txt", b"abc"), Add("c.bin", LARGE))
     found = api.get_paths_info(paths=["a/b.txt", "nowhere", "a", "c.bin"], expand=True, **repo)
     assert [entry.path for entry in found] == ["a/b.txt", "a", "c.bin"]
@@ -81,7 +83,7 @@ def test_paths_info_describes_what_is_there(api, repo, commit):
 
 
 @pytest.mark.local_hub(clock=CLOCK.now)
-def test_the_history_tells_newest_first(api, repo, commit):
+def test_the_history_is_newest_first(api, repo, commit):
     CLOCK.advance(60)
     made = commit(Add("a", b"x"), message="a title", commit_description="and more")
     newest, first = api.list_repo_commits(**repo, formatted=True)
@@ -90,7 +92,7 @@ def test_the_history_tells_newest_first(api, repo, commit):
     assert (first.title, (newest.created_at - first.created_at).total_seconds()) == ("initial commit", 60)
 
 
-def test_a_long_history_comes_in_pages(local_hub, api, repo, ask):
+def test_a_long_history_is_paged(local_hub, api, repo, ask):
     for number in range(60):
         ask("POST", "/api/datasets/you/scratch/commit/main", ndjson(summary=f"{number}"))
     titles = [entry.title for entry in api.list_repo_commits(**repo)]
@@ -105,7 +107,7 @@ def test_a_long_history_comes_in_pages(local_hub, api, repo, ask):
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.bin"])
-def test_a_file_says_what_it_is(commit, ask, api, repo, name):
+def test_a_file_has_its_commit_etag_and_size(commit, ask, api, repo, name):
     made = commit(Add(name, LARGE))
     (info,) = api.get_paths_info(paths=name, **repo)
     for method, body in (("HEAD", b""), ("GET", LARGE)):
@@ -128,21 +130,21 @@ def test_a_file_says_what_it_is(commit, ask, api, repo, name):
         ("bytes=20000-", 416, b"", "*/10240"),
     ],
 )
-def test_a_file_comes_in_ranges(commit, ask, wanted, status, part, described):
+def test_ranges_of_a_file_can_be_read(commit, ask, wanted, status, part, described):
     commit(Add("a.bin", LARGE))
     answer = ask("GET", FILES + "/a.bin", headers={"Range": wanted})
     range_of_all = answer.headers["Content-Range"].removeprefix("bytes ")  # a 416 of older Starlettes has no unit
     assert (answer.status, answer.body, range_of_all) == (status, part, described)
 
 
-def test_a_file_one_has_is_not_sent_again(commit, ask):
+def test_a_file_with_a_known_etag_is_not_sent(commit, ask):
     commit(Add("a.bin", LARGE))
     etag = ask("HEAD", FILES + "/a.bin").headers["ETag"]
     answer = ask("GET", FILES + "/a.bin", headers={"If-None-Match": etag})
     assert (answer.status, answer.body) == (304, b"")
 
 
-def test_every_name_of_a_revision_leads_to_its_files(api, repo, commit, ask):
+def test_files_can_be_read_by_every_name_of_a_revision(api, repo, commit, ask):
     made = commit(Add("d/a.txt", b"on main"))
     api.create_tag(tag="v1", **repo)
     api.create_branch(branch="b/x", **repo)
@@ -154,7 +156,7 @@ def test_every_name_of_a_revision_leads_to_its_files(api, repo, commit, ask):
         assert ask("GET", f"/datasets/you/scratch/resolve/{revision}/d/a.txt").body == b"proposed"
 
 
-def test_what_is_missing_is_told_apart(repo, ask):
+def test_missing_files_revisions_and_repositories_have_different_errors(repo, ask):
     head = ask("HEAD", FILES + "/.gitattributes").headers["X-Repo-Commit"]
     missing = ask("HEAD", FILES + "/nowhere.txt")
     assert (missing.status, missing.headers["X-Error-Code"]) == (404, "EntryNotFound")

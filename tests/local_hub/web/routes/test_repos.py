@@ -1,10 +1,12 @@
+"""Repositories, branches, tags and refs."""
+
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
 from huggingface_hub.utils import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 
 @pytest.mark.parametrize(("repo_type", "extra"), [("model", {}), ("dataset", {}), ("space", {"space_sdk": "static"})])
-def test_repositories_of_every_type_come_and_go(api, repo_type, extra):
+def test_repositories_of_every_type_can_be_created_and_deleted(api, repo_type, extra):
     repo = {"repo_id": "you/scratch", "repo_type": repo_type}
     url = api.create_repo(**repo, **extra)
     assert (url.repo_id, url.repo_type) == ("you/scratch", repo_type)
@@ -17,22 +19,22 @@ def test_repositories_of_every_type_come_and_go(api, repo_type, extra):
     api.delete_repo(**repo, missing_ok=True)
 
 
-def test_an_id_without_a_namespace_gets_the_users(api):
+def test_an_id_without_a_namespace_gets_the_users_name(api):
     assert api.create_repo("scratch").repo_id == "local/scratch"
     api.delete_repo("scratch")
     assert not api.repo_exists("local/scratch")
     assert not api.repo_exists("scratch")
 
 
-def test_a_repository_is_made_once(api, repo):
+def test_a_repository_cannot_be_created_twice(api, repo):
     with pytest.raises(HfHubHTTPError, match="already created this dataset repo") as caught:
         api.create_repo(**repo)
     assert caught.value.response.status_code == 409
     assert api.create_repo(**repo, exist_ok=True).repo_id == "you/scratch"
-    api.create_repo("you/scratch", repo_type="model")  # the types do not get in each other's way
+    api.create_repo("you/scratch", repo_type="model")  # another type is another repository
 
 
-def test_names_that_are_no_names_are_refused(ask):
+def test_invalid_names_are_refused(ask):
     assert ask("POST", "/api/repos/create", {"name": "../x", "organization": "you"}).status == 400
     assert ask("POST", "/api/repos/create", {"name": "x", "type": "bucket"}).status == 400
     assert "name" in ask("POST", "/api/repos/create", {}).json["error"]
@@ -53,13 +55,13 @@ def test_info_describes_a_revision(api, repo, commit):
     assert len(api.repo_info(**repo).siblings) == 4
 
 
-def test_info_can_be_asked_for_less(api, repo):
+def test_info_can_be_limited_to_some_fields(api, repo):
     info = api.repo_info(**repo, expand=["sha"])
     assert info.sha
     assert info.siblings is None
 
 
-def test_what_is_missing_says_what_it_is(api, repo, ask):
+def test_missing_repositories_and_revisions_have_their_own_errors(api, repo, ask):
     with pytest.raises(RepositoryNotFoundError):
         api.repo_info("you/other")
     with pytest.raises(RevisionNotFoundError, match="Invalid rev id: v9"):
@@ -80,7 +82,7 @@ def test_repositories_are_listed_by_author(api):
     assert [found.id for found in api.list_models()] == ["you/model"]
 
 
-def test_a_repository_moves_with_all_it_has(api, repo, commit):
+def test_a_moved_repository_keeps_its_content(api, repo, commit):
     made = commit(Add("a", b"x"))
     api.create_repo("you/taken", repo_type="dataset")
     with pytest.raises(HfHubHTTPError) as caught:
@@ -95,7 +97,7 @@ def names(refs):
     return [ref.name for ref in refs]
 
 
-def test_branches_fork_from_where_they_are_told(api, repo, commit):
+def test_a_branch_starts_at_the_given_revision(api, repo, commit):
     first = commit(Add("a", b"1"))
     second = commit(Add("a", b"2"))
     api.create_branch(branch="now", **repo)
@@ -114,7 +116,7 @@ def test_branches_fork_from_where_they_are_told(api, repo, commit):
     assert names(api.list_repo_refs(**repo).branches) == ["main", "now"]
 
 
-def test_a_branch_is_made_once_and_from_something(api, repo):
+def test_a_branch_needs_a_new_name_and_an_existing_revision(api, repo):
     api.create_branch(branch="v1", **repo)
     with pytest.raises(HfHubHTTPError, match="Reference already exists") as caught:
         api.create_branch(branch="v1", **repo)
@@ -124,14 +126,14 @@ def test_a_branch_is_made_once_and_from_something(api, repo):
         api.create_branch(branch="v2", revision="v9", **repo)
 
 
-def test_main_stays(api, repo):
+def test_main_cannot_be_deleted(api, repo):
     with pytest.raises(HfHubHTTPError, match="Cannot delete refs/heads/main"):
         api.delete_branch(branch="main", **repo)
     with pytest.raises(RevisionNotFoundError):
         api.delete_branch(branch="v9", **repo)
 
 
-def test_tags_stay_where_they_are_put(api, repo, commit):
+def test_a_tag_stays_on_its_commit(api, repo, commit):
     first = commit(Add("a", b"1"))
     api.create_tag(tag="v2026.04.2", **repo)
     commit(Add("a", b"2"))
@@ -157,7 +159,7 @@ def test_refs_list_pull_requests_on_request(api, repo, commit):
     assert (ref.ref, ref.target_commit) == ("refs/pr/1", made.oid)
 
 
-def test_rights_can_be_asked_for(api, repo):
+def test_auth_check(api, repo):
     api.auth_check(**repo)
     with pytest.raises(RepositoryNotFoundError):
         api.auth_check("you/other")

@@ -1,0 +1,35 @@
+"""The arguments of `LocalHub`."""
+
+import pytest
+
+from mat_vis_hub.local_hub import LocalHub
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"limit": -1}, "limit is -1; it is a whole number, 0 or more, or None for no limit"),
+        ({"limit": 1.5}, "limit is 1.5"),
+        ({"limit": True}, "limit is True"),
+        ({"window": 0}, "window is 0; it is a number of seconds above 0"),
+        ({"window": float("nan")}, "window is nan"),
+        ({"window": float("inf")}, "window is inf"),
+        ({"window": "6"}, "window is '6'"),
+        ({"model": "leaky"}, "model is 'leaky'; it is one of 'fixed', 'sliding'"),
+        ({"api_limit": -1}, "api_limit is -1"),
+        ({"api_window": -5}, "api_window is -5"),
+        ({"port": 99999}, "port is 99999; it is a whole number from 0 to 65535"),
+        ({"port": -1}, "port is -1"),
+        ({"multipart_threshold": 0}, "multipart_threshold is 0"),
+        ({"owners": "you"}, "owners is 'you'; it is a tuple"),
+        ({"owners": ()}, "at least one namespace"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_refused_at_once(arguments, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        LocalHub(**arguments)
+
+
+def test_a_token_is_in_no_repr():
+    hub = LocalHub(token="hf_secret")
+    assert "hf_secret" not in repr(vars(hub))
