@@ -1,8 +1,11 @@
-"""See it work: a local Hub with a tight limit, two bakes and a derive against it, and the result read back.
+"""Run two bakes and a derive against a local Hub with a tight commit limit, then read everything back.
 
-Four separate processes; the three writers share one repository. The Hub takes 5 commits per 6 seconds, where the real
-one takes 128 per hour, and refuses the next one in the real one's words; the writers wait, and none fails. With --plain
-they use plain HfApi instead, and die of the first refusal.
+The Hub and the three writers are separate processes, and the writers share one repository. The Hub accepts 5 commits
+per 6 seconds (the real one: 128 per hour) and refuses the next one with the real Hub's message. The writers wait, and
+all of them finish. With --plain they use plain HfApi and fail at the first refusal.
+
+The demo shows the same on every machine: the Hub's clock stands still while it accepts commits, so a slow writer cannot
+outlast a window. Exit code 0 means that the refusals were shown and that the result is correct.
 """
 
 from __future__ import annotations
@@ -19,15 +22,18 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from baking.layout import MANIFEST, TIERS, Tier, materials_at
+
+if TYPE_CHECKING:
+    from mat_vis_hub.local_hub import LocalHub
 
 HERE = Path(__file__).parent
 REPO, RELEASE = "demo/mat-vis-tst", "v2026.04.2"
@@ -35,11 +41,11 @@ LIMIT, WINDOW = 5, 6
 BATCH = 10
 MATERIALS = {"ambientcg/256": 60, "deviantart/256": 30, "deviantart/128": 30}
 CHANNELS = 4
-PATIENCE = 180  # seconds until a process counts as hung
+PATIENCE = 600  # seconds after which a process counts as hung
 
 
 class Process:
-    """A child process whose lines are shown as they come, after its name, and kept."""
+    """A child process. Each line it prints is shown after its name, and kept in `lines`."""
 
     def __init__(self, name: str, command: list[str], env: dict[str, str]) -> None:
         self.name = name
@@ -66,7 +72,7 @@ class Process:
                     self._changed.notify_all()
 
     def wait_for_line(self, start: str) -> str:
-        """The first line that begins with `start`, or "" if there was none."""
+        """Return the first line that begins with `start`, or "" if the process ends without one."""
         deadline = time.monotonic() + PATIENCE
         with self._changed:
             while self._reader.is_alive() and time.monotonic() < deadline:
@@ -77,7 +83,7 @@ class Process:
         return ""
 
     def finish(self) -> int:
-        """Close its input and wait for its end; return the exit code."""
+        """Close its standard input, wait until it ends, and return its exit code."""
         assert self._process.stdin
         self._process.stdin.close()
         try:
@@ -98,67 +104,124 @@ class Process:
 
     @property
     def waits(self) -> list[float]:
-        """The waits it announced, in seconds."""
-        return [float(wait) for line in self.lines for wait in re.findall(r"^bake_throttle .* wait_s=([\d.]+)", line)]
+        """Seconds of each wait that followed a 429, as printed."""
+        pattern = re.compile(r"^bake_throttle .*reason=429 wait_s=([\d.]+)")
+        return [float(match[1]) for match in map(pattern.match, self.lines) if match]
+
+    @property
+    def died_of_429(self) -> bool:
+        return any(": 429 " in line for line in self.lines)
+
+
+class WindowClock:
+    """
+    The Hub's clock. Time passes only while the writers wait for a refused commit's window to reopen.
+
+    In real time, writers that need two seconds per commit never make 5 commits in 6 seconds, and a busy machine would
+    show no refusal. On this clock, all commits of a window are made at the same moment. The first refusal starts the
+    clock; it runs in real time until the window reopens, and then stands still again.
+
+    Args:
+        limit: Commits per window.
+        window: Seconds per window.
+        real: A monotonic clock, in seconds.
+    """
+
+    def __init__(self, limit: int, window: float, *, real: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._window = window
+        self._real = real
+        self._lock = threading.Lock()
+        self._hub: LocalHub | None = None
+        self._now = time.time()
+        self._reopens = self._now + window
+        self._full = limit  # commits in all when the current window is full
+        self._refusals = 0  # refusals in all before the current window was full
+        self._last_call = real()
+
+    def watch(self, hub: LocalHub) -> None:
+        """Let the refusals of `hub` start the clock. Until this is called it stands still."""
+        self._hub = hub
+
+    def __call__(self) -> float:
+        with self._lock:
+            last_call, self._last_call = self._last_call, self._real()
+            if self._hub is None:
+                return self._now
+            commits, refusals = len(self._hub.commits), len(self._hub.refusals)
+            if commits < self._full:
+                self._refusals = refusals
+            elif refusals > self._refusals:
+                # Count from the previous call, which the refused request itself made: a writer that waits for the
+                # announced time must not come back too early.
+                self._now = min(self._now + self._last_call - last_call, self._reopens)
+                if self._now == self._reopens:
+                    self._reopens += self._window
+                    self._full += self._limit
+                    self._refusals = refusals
+            return self._now
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plain", action="store_true", help="use plain HfApi, and watch it die")
+    parser.add_argument("--plain", action="store_true", help="use plain HfApi, which fails at the first refusal")
     parser.add_argument(
         "--window", type=int, default=WINDOW, metavar="S", help="seconds per 5 commits (default: %(default)s)"
     )
-    parser.add_argument("--hub", action="store_true", help=argparse.SUPPRESS)  # be the Hub's process
+    parser.add_argument("--hub", type=int, metavar="LIMIT", help=argparse.SUPPRESS)  # this process is the Hub
     args = parser.parse_args(argv)
     if args.hub:
-        return serve(args.window)
+        return serve(args.hub, args.window, reopen=not args.plain)
     started = time.monotonic()
-    os.environ.update(NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")  # nothing here leaves this machine
+    os.environ.update(NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")  # no proxy: all requests stay on this machine
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "HF_HOME": home, "HF_TOKEN": "hf_demo", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        hub = Process("hub", [__file__, "--hub", "--window", str(args.window)], env)
+        options = ["--hub", str(LIMIT), "--window", str(args.window), *(["--plain"] if args.plain else [])]
+        hub = Process("hub", [__file__, *options], env)
         url = hub.wait_for_line("hub_ready").partition("url=")[2]
         if not url:
             return hub.finish() or 1
         env["HF_ENDPOINT"] = url
         writers = run_writers({**env, "MAT_VIS_PLAIN_HFAPI": "1"} if args.plain else env)
-        failed = [writer.name for writer in writers.values() if writer.exit_code != 0]
-        if args.plain:
-            verdict = deaths(writers)
-        elif failed:
-            verdict = Verdict(False, f"Failed: {', '.join(failed)}.")
-        else:
-            verdict = verify(url, Path(home))
+        verdict = check_plain(writers) if args.plain else check_throttled(writers) or verify(url, Path(home))
         hub.finish()
     table(writers, json.loads(hub.lines[-1].partition(" ")[2]))
     print(f"\n{verdict.text} {time.monotonic() - started:.0f} seconds in all.")
     return 0 if verdict.good else 1
 
 
-def serve(window: int) -> int:
-    """Be the Hub, until the demo closes our input; tell each refusal, and at the end what was counted."""
+def serve(limit: int, window: int, *, reopen: bool) -> int:
+    """Run the Hub until standard input is closed. Print each refusal, and the totals at the end.
+
+    Args:
+        reopen: Whether a spent window reopens while the writers wait. Plain HfApi does not wait, so for it the window
+            stays closed, as an hour would.
+    """
     try:
         from mat_vis_hub.local_hub import LocalHub
     except ModuleNotFoundError as error:
         print(error, flush=True)
         return 1
-    with LocalHub(limit=LIMIT, window=window) as hub:
-        print(f"hub_ready limit={LIMIT} window={window} url={hub.url}", flush=True)
+    clock = WindowClock(limit, window)
+    with LocalHub(limit=limit, window=window, clock=clock) as hub:
+        if reopen:
+            clock.watch(hub)
+        print(f"hub_ready limit={limit} window={window} url={hub.url}", flush=True)
         closed = threading.Thread(target=sys.stdin.read, daemon=True)
         closed.start()
-        told = 0
+        printed = 0
         while closed.is_alive():
             closed.join(0.02)
-            for refusal in hub.refusals[told:]:
-                told += 1
-                print(f"hub_refused status=429 limit={refusal.kind} repo={refusal.repo} refusals={told}", flush=True)
+            for refusal in hub.refusals[printed:]:
+                printed += 1
+                print(f"hub_refused status=429 limit={refusal.kind} repo={refusal.repo} refusals={printed}", flush=True)
         commits = Counter(commit.message.partition(":")[0] for commit in hub.commits)
         print("hub_done", json.dumps({"commits": commits, "refusals": len(hub.refusals)}), flush=True)
     return 0
 
 
 def run_writers(env: dict[str, str]) -> dict[str, Process]:
-    """Two bakes at once, and a derive as soon as the bake that it reads from is done."""
+    """Run two bakes at once, and a derive as soon as the bake that it reads from is done."""
     writers: dict[str, Process] = {}
 
     def start(program: str, tier: str, *options: str) -> Process:
@@ -185,6 +248,37 @@ class Verdict:
     text: str
 
 
+def planned_commits(tier: str) -> int:
+    """A commit per batch, one for the catalog and the manifest, and one for the sentinel."""
+    return -(-MATERIALS[tier] // BATCH) + 2
+
+
+def check_throttled(writers: dict[str, Process]) -> Verdict | None:
+    """Return what went wrong: a writer that failed, or fewer refusals than windows were spent."""
+    failed = [writer.name for writer in writers.values() if writer.exit_code != 0]
+    if failed:
+        return Verdict(False, f"Failed: {', '.join(failed)}.")
+    # The commit after each spent window is refused, whoever makes it.
+    certain = max(1, (sum(map(planned_commits, MATERIALS)) - 1) // LIMIT)
+    shown = sum(len(writer.waits) for writer in writers.values())
+    if shown < certain:
+        return Verdict(False, f"Failed: expected at least {certain} refused commits, saw {shown}.")
+    return None
+
+
+def check_plain(writers: dict[str, Process]) -> Verdict:
+    """Every writer that comes after the spent window must have died of 429, and no writer of anything else."""
+    dead = [writer for writer in writers.values() if writer.exit_code != 0]
+    others = [writer.name for writer in dead if not writer.died_of_429]
+    if others:
+        return Verdict(False, f"Failed, but not of HTTP 429: {', '.join(others)}.")
+    finished = [tier for tier, writer in writers.items() if writer.exit_code == 0]
+    if not dead or sum(map(planned_commits, finished)) > LIMIT:
+        return Verdict(False, f"Plain HfApi should have died of HTTP 429. Finished: {', '.join(finished)}.")
+    text = f"Died of HTTP 429: {', '.join(writer.name for writer in dead)}."
+    return Verdict(True, text + "".join(f" Never began: derive {tier}." for tier in MATERIALS if tier not in writers))
+
+
 def verify(url: str, cache: Path) -> Verdict:
     """Read everything back over HTTP: every material, every channel, every texture at its size."""
     published = with_mat_vis_client(url, cache) if find_spec("mat_vis_client") else with_plain_http(url)
@@ -203,7 +297,7 @@ def verify(url: str, cache: Path) -> Verdict:
 
 
 def with_mat_vis_client(url: str, cache: Path) -> Iterator[tuple[str, str, bytes]]:
-    os.environ["MAT_VIS_HF_BASE"] = f"{url}/datasets/{REPO}/resolve"  # it reads it when it is imported
+    os.environ["MAT_VIS_HF_BASE"] = f"{url}/datasets/{REPO}/resolve"  # the client reads this when it is imported
     from mat_vis_client import MatVisClient
 
     client = MatVisClient(tag=RELEASE, cache_dir=cache, cache=False)
@@ -228,27 +322,19 @@ def with_plain_http(url: str) -> Iterator[tuple[str, str, bytes]]:
                     yield tier.folder, path, get(path)
 
 
-def deaths(writers: dict[str, Process]) -> Verdict:
-    """Plain HfApi is expected to die: of 429, all the writers that the budget did not suffice for."""
-    dead = [writer.name for writer in writers.values() if any(": 429 " in line for line in writer.lines)]
-    if not dead:
-        return Verdict(False, "Plain HfApi was expected to die of HTTP 429, and did not.")
-    never = [f"derive {tier}" for tier in MATERIALS if tier not in writers]
-    return Verdict(True, f"Died of HTTP 429: {', '.join(dead)}." + "".join(f" Never began: {each}." for each in never))
-
-
 def table(writers: dict[str, Process], counted: dict[str, Any]) -> None:
-    """Who committed what, how often it was refused, how long it waited; and what the Hub counted."""
+    """Print each writer's commits, refusals and waits, and the Hub's own totals."""
     row = "{:<24} {:>10} {:>10} {:>10}"
     print("\n" + row.format("", "commits", "refused", "waited"))
-    planned = {tier: -(-count // BATCH) + 2 for tier, count in MATERIALS.items()}
+    planned = {tier: planned_commits(tier) for tier in MATERIALS}
     for tier, plan in planned.items():
         writer = writers.get(tier)
-        refused = sum(line.startswith("bake_throttle") or ": 429 " in line for line in writer.lines) if writer else 0
-        waited = sum(writer.waits) if writer else 0
+        waits = writer.waits if writer else []
+        refused = len(waits) + (writer.died_of_429 if writer else 0)
         name = writer.name if writer else f"derive {tier}"
-        print(row.format(name, f"{counted['commits'].get(tier, 0)} of {plan}", refused, f"{waited:.1f} s"))
-    made, lost = sum(counted["commits"].values()), sum(planned.values()) - sum(counted["commits"].values())
+        print(row.format(name, f"{counted['commits'].get(tier, 0)} of {plan}", refused, f"{sum(waits):.1f} s"))
+    made = sum(counted["commits"].values())
+    lost = sum(planned.values()) - made
     print(row.format("the Hub's own count", made, counted["refusals"], f"{lost} lost"))
 
 
