@@ -29,9 +29,15 @@ def run(capfd, monkeypatch):
         code = demo.main([*arguments])
         return code, capfd.readouterr().out
 
+    forget_client()
     yield run
+    forget_client()
+
+
+def forget_client():
+    """mat_vis_client reads MAT_VIS_HF_BASE when it is imported, so each test needs a new import."""
     for module in [name for name in sys.modules if name.startswith("mat_vis_client")]:
-        del sys.modules[module]  # it reads MAT_VIS_HF_BASE when it is imported
+        del sys.modules[module]
 
 
 def rows(output):
