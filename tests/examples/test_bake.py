@@ -25,7 +25,7 @@ REPO, RELEASE = "me/mat-vis-tst", "v2026.04.2"
 SMALL = ("--tier", "128", "--limit", "6", "--batch-size", "2")
 
 
-def test_a_bake_ends_with_everything_in_place(program, local_hub, tree):
+def test_a_bake_commits_every_file(program, local_hub, tree):
     outcome = program(bake, *SMALL)
     assert outcome.code == 0, outcome.err
     (done,) = outcome.lines("bake_done")
@@ -37,23 +37,24 @@ def test_a_bake_ends_with_everything_in_place(program, local_hub, tree):
 
 
 @pytest.mark.local_hub(limit=3)
-def test_refusals_cost_time_and_nothing_else(program, local_hub, tree, time):
+def test_refusals_change_nothing_but_the_duration(program, local_hub, tree, time):
     outcome = program(bake, *SMALL)
     assert outcome.code == 0, outcome.err
     throttled = outcome.lines("bake_throttle")
     assert len(throttled) == len(local_hub.refusals) >= 1
     assert {line["source"] for line in throttled} == {"ambientcg"}
-    with LocalHub(limit=None) as free:  # the same bake where nothing is refused
-        assert program(bake, *SMALL, "--endpoint", free.url).code == 0
-        calm = HfApi(endpoint=free.url).list_repo_tree(REPO, repo_type="dataset", revision=RELEASE, recursive=True)
-        assert tree() == {entry.path: entry.blob_id for entry in calm if hasattr(entry, "blob_id")}
+    with LocalHub(limit=None) as unlimited:  # the same bake without refusals
+        assert program(bake, *SMALL, "--endpoint", unlimited.url).code == 0
+        entries = HfApi(endpoint=unlimited.url).list_repo_tree(
+            REPO, repo_type="dataset", revision=RELEASE, recursive=True
+        )
+        assert tree() == {entry.path: entry.blob_id for entry in entries if hasattr(entry, "blob_id")}
 
 
 @pytest.mark.local_hub(limit=4)
 def test_two_bakes_at_once_share_the_manifest(local_hub, read, time, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_test")
-    # tqdm's thread pools create a lock and delete it when they are done, also under another thread's hands, unless
-    # there is one to begin with.
+    # tqdm's thread pools delete their lock when they end, even if another thread uses it. Not if it existed before.
     tqdm.get_lock()
 
     def run(source):
@@ -73,7 +74,8 @@ def test_two_bakes_at_once_share_the_manifest(local_hub, read, time, monkeypatch
 
 
 def test_a_killed_bake_is_resumed_and_ends_with_the_same_tree(program, local_hub, tree):
-    """Killed for real, in the middle of things: as soon as it says that its first batch is there."""
+    """Kill it with a signal after its first batch."""
+    local_hub.delay(3600, on="commit", after=2)  # so that it cannot finish first, however slow this process is
     command = [sys.executable, bake.__file__, "--repo", REPO, "--release", "killed", "--source", "ambientcg"]
     bake_process = subprocess.Popen(
         [*command, "--tier", "128", "--limit", "40", "--batch-size", "2"],
@@ -87,6 +89,7 @@ def test_a_killed_bake_is_resumed_and_ends_with_the_same_tree(program, local_hub
             assert bake_process.poll() is None
         bake_process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
     assert bake_process.returncode != 0
+    local_hub.clear()
     assert "ambientcg/128/.tier_complete" not in tree("killed")
 
     again = ("--tier", "128", "--limit", "40", "--batch-size", "40")
@@ -94,7 +97,7 @@ def test_a_killed_bake_is_resumed_and_ends_with_the_same_tree(program, local_hub
     assert resumed.code == 0
     assert int(resumed.lines("bake_plan")[0]["skipped_preflight"]) >= 2
     assert program(bake, "--release", "in-one-go", *again).code == 0
-    # The sentinel and the manifest name their release, so they differ in that.
+    # The sentinel and the manifest contain the name of the release.
     named = ("release-manifest.json", "ambientcg/128/.tier_complete")
     killed, whole = tree("killed"), tree("in-one-go")
     assert set(killed) == set(whole)
@@ -108,14 +111,14 @@ def test_a_larger_limit_later_adds_materials(program, read):
     assert len(json.loads(read("ambientcg.json"))) == 3
 
 
-def test_too_large_a_tier_for_the_photographs(program, local_hub):
+def test_a_tier_too_large_for_the_photographs_is_rejected(program, local_hub):
     outcome = program(bake, "--tier", "1k")
     assert outcome.code == 2
     assert "512 x 512, too small for tier 1k (1024 x 1024)" in outcome.err
     assert local_hub.requests == []
 
 
-def test_a_folder_of_ones_own(program, tree, read, tmp_path):
+def test_a_folder_of_your_own_textures(program, tree, read, tmp_path):
     for path, size in {"oak/color": 128, "oak/normal": 200, "slate/color": 512}.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         Image.new("RGB", (size, size), (128, 128, 255)).save(tmp_path / f"{path}.png")
@@ -135,7 +138,7 @@ def test_a_folder_of_ones_own(program, tree, read, tmp_path):
         assert Image.open(io.BytesIO(read(f"mine/128/{texture}.png"))).size == (128, 128)
 
 
-def test_a_bad_folder_is_told_before_anything_is_uploaded(program, local_hub, tmp_path):
+def test_a_bad_folder_is_reported_before_anything_is_uploaded(program, local_hub, tmp_path):
     (tmp_path / "oak").mkdir()
     Image.new("RGB", (128, 128)).save(tmp_path / "oak" / "color.png")
     Image.new("RGB", (64, 64)).save(tmp_path / "oak" / "normal.png")
