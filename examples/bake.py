@@ -1,9 +1,8 @@
 """Publish one source's textures at one tier: compute or read them, and commit them to a release on the Hub.
 
-The textures are computed from the CC0 photographs that scikit-image ships (sources ambientcg and
-deviantart, tiers up to 512), or taken from a folder of your own with one subfolder per material and one PNG
-per channel (--textures). Materials that are committed already are skipped, so a run that was interrupted goes
-on where it stopped.
+By default, the textures are computed from the CC0 photographs that scikit-image ships (sources ambientcg and
+deviantart, tiers up to 512). --textures reads a folder of your own instead: one subfolder per material, one PNG per
+channel. Materials that are already committed are skipped, so an interrupted run resumes where it stopped.
 
     python examples/bake.py --repo me/mat-vis-tst --release v2026.04.2 --source ambientcg --tier 256
 """

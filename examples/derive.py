@@ -1,8 +1,7 @@
-"""Publish a smaller tier of a source from a finished larger one: read it back from the Hub, resize, and commit.
+"""Publish a smaller tier of a source: read a finished larger tier from the Hub, resize it, and commit.
 
-The larger tier must be complete; its textures are read over HTTP and resized with Lanczos, normals becoming
-unit vectors again. Materials that are committed already are skipped, so a run that was interrupted goes on
-where it stopped.
+The larger tier must be complete. Its textures are read over HTTP and resized with Lanczos; normals are normalized
+again. Materials that are already committed are skipped, so an interrupted run resumes where it stopped.
 
     python examples/derive.py --repo me/mat-vis-tst --release v2026.04.2 --source ambientcg --from-tier 256 --tier 128
 """
@@ -33,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     def work(args: argparse.Namespace) -> None:
         log = Log("derive", tier)
         release = Release(program.open_hub(args), args.repo, args.release)
-        # Everything is read from the one commit that was newest when the derive began.
+        # Read everything from one commit, so that later commits cannot change the input during the run.
         head = finished(release, larger)
         materials = materials_at(json.loads(release.read(larger.catalog, head)), larger)
 
@@ -49,10 +48,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def finished(release: Release, tier: Tier) -> str:
-    """The newest commit of the release, in which `tier` is whole.
+    """Return the newest commit of the release.
 
     Raises:
-        program.Failure: the tier is not, or there is no such release.
+        program.Failure: If `tier` is not complete in that commit, or if there is no such release.
     """
     try:
         head = release.head()

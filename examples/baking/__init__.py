@@ -1,4 +1,4 @@
-"""What bake.py and derive.py share: textures, the layout of a release, and the commits that publish it."""
+"""Code that bake.py and derive.py share: textures, the layout of a release, and the commits that publish it."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""A folder of one's own textures: one subfolder per material, one PNG per channel, checked before any upload."""
+"""Read a folder of the user's own textures, one subfolder per material, and check it before any upload."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from pathlib import Path
 
 from PIL import Image
 
-from . import textures
-from .layout import CHANNELS, NAME, Material, Tier
+from baking import textures
+from baking.layout import CHANNELS, NAME, Material, Tier
 
 
 class FolderError(ValueError):
-    """What is wrong with a folder, one problem a line."""
+    """The problems of a folder, one per line."""
 
 
 def read_folder(folder: Path, tier: Tier) -> list[Material]:
     """Check every texture in `folder` and return its materials, sorted by id.
 
-    Each file is decoded once, one at a time, so that a damaged one is found now and not halfway through a bake.
+    Every file is decoded, one at a time, so that a damaged file is found before the bake starts.
 
     Raises:
-        FolderError: naming every file that cannot be published at `tier`, and why.
+        FolderError: If files cannot be published at `tier`. The message names each of them and says why.
     """
     if not folder.is_dir():
         raise FolderError(f"{folder}: no such folder")
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not subfolders:
-        raise FolderError(f"{folder}: nothing there; expected one subfolder per material, one PNG per channel")
+        raise FolderError(f"{folder}: no subfolders; expected one per material, with one PNG per channel")
     problems: list[str] = []
     materials = [_read_material(subfolder, tier, problems) for subfolder in subfolders]
     if problems:
@@ -35,7 +35,7 @@ def read_folder(folder: Path, tier: Tier) -> list[Material]:
 
 
 def render(folder: Path, material: Material, tier: Tier) -> dict[str, bytes | Path]:
-    """A material's textures at `tier`: the file itself where it fits, else a smaller copy."""
+    """Return a material's textures at `tier`: the file itself if it has the right size, else a smaller copy."""
     return {
         channel: _fit(path, channel, tier.size)
         for path in _visible(folder / material.id)
@@ -45,10 +45,10 @@ def render(folder: Path, material: Material, tier: Tier) -> dict[str, bytes | Pa
 
 def _read_material(subfolder: Path, tier: Tier, problems: list[str]) -> Material:
     if not NAME.fullmatch(subfolder.name):
-        problems.append(f"{subfolder}: a material's name may hold letters, digits, '.', '_' and '-'; rename it")
+        problems.append(f"{subfolder}: a material's name consists of letters, digits, '.', '_' and '-'; rename it")
     files = _visible(subfolder)
     if not files:
-        problems.append(f"{subfolder}: nothing there; expected one PNG per channel ({', '.join(CHANNELS)})")
+        problems.append(f"{subfolder}: no files; expected one PNG per channel ({', '.join(CHANNELS)})")
     channels: set[str] = set()
     for path in files:
         problem = _problem(path, tier)
@@ -69,10 +69,10 @@ def _problem(path: Path, tier: Tier) -> str | None:
                 return f"not a PNG but {image.format}; convert it"
             width, height = image.size
             image.load()
-    except Exception as error:  # Pillow raises whatever its decoder met: OSError, SyntaxError, ValueError, ...
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError and others
         return _unreadable(path, error)
     if path.suffix.lower() != ".png":
-        return "a PNG without the name of one; call it " + path.with_suffix(".png").name
+        return "a PNG with the wrong suffix; rename it to " + path.with_suffix(".png").name
     if width != height:
         return f"not square ({width} x {height}); crop it"
     if width < tier.size:

@@ -3,10 +3,9 @@
     release-manifest.json                       which tiers of which sources are complete
     <source>.json                               the catalog: a list of materials
     <source>/<tier>/<material_id>/<channel>.png the textures
-    <source>/<tier>/.tier_complete              committed last: the tier is whole
+    <source>/<tier>/.tier_complete              the sentinel, committed last: the tier is complete
 
-Nothing here talks to a Hub. The merges add and never take away, because several programs write the same two
-JSON files.
+Pure functions, no I/O. Several programs write the manifest and the catalogs, so the merges only ever add to them.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ SCHEMA_VERSION = 3
 CHANNELS = ("color", "normal", "roughness", "metalness", "ao", "displacement", "emission")
 TIERS = {"8k": 8192, "4k": 4096, "2k": 2048, "1k": 1024, "512": 512, "256": 256, "128": 128}
 
-# Names become path segments and values of log lines: no separators, no spaces, nothing hidden.
+# Names become path segments and values in log lines, so they contain no separators and no spaces.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
 class Material:
-    """A material as the catalog knows it: its id, its channels, and what else there is to say about it."""
+    """A material in the catalog: its id, its channels, and its other fields."""
 
     id: str
     channels: tuple[str, ...]
@@ -36,14 +35,14 @@ class Material:
 
 @dataclass(frozen=True)
 class Tier:
-    """One source at one resolution, and where its files live in the repository."""
+    """One source at one resolution, and the paths of its files in the repository."""
 
     source: str
     name: str
 
     @property
     def size(self) -> int:
-        """Edge length of its square textures, in pixels."""
+        """The width and height of its textures, in pixels."""
         return TIERS[self.name]
 
     @property
@@ -70,7 +69,7 @@ def catalog_path(source: str) -> str:
 
 
 def merge_manifest(manifest: dict[str, Any], release: str, tier: Tier) -> dict[str, Any]:
-    """Return `manifest` with `tier` marked complete, and every other entry as it was."""
+    """Return `manifest` with `tier` marked complete and all other entries unchanged."""
     sources = dict(manifest.get("sources", {}))
     entry = dict(sources.get(tier.source, {}))
     entry["catalog"] = tier.catalog
@@ -80,7 +79,7 @@ def merge_manifest(manifest: dict[str, Any], release: str, tier: Tier) -> dict[s
 
 
 def merge_catalog(catalog: list[dict[str, Any]], tier: Tier, materials: list[Material]) -> list[dict[str, Any]]:
-    """Return `catalog` with `materials` available at `tier`, sorted by id; other materials and tiers stay."""
+    """Return `catalog` with `materials` available at `tier`, sorted by id. Other materials and tiers stay."""
     entries = {entry["id"]: entry for entry in catalog}
     for material in materials:
         known = entries.get(material.id, {})
@@ -97,7 +96,7 @@ def merge_catalog(catalog: list[dict[str, Any]], tier: Tier, materials: list[Mat
 
 
 def materials_at(catalog: list[dict[str, Any]], tier: Tier) -> list[Material]:
-    """The materials that `catalog` offers at `tier`, in order of their ids."""
+    """Return the materials that `catalog` lists at `tier`, sorted by id."""
     own = ("id", "source", "maps", "available_tiers")
     return [
         Material(

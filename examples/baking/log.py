@@ -1,14 +1,14 @@
-"""The lines that bake and derive print: one a line, `key=value`, flushed, as mat-vis's log readers know them."""
+"""The log lines of bake and derive: `key=value`, one line per event, flushed, in the format of mat-vis's readers."""
 
 from __future__ import annotations
 
 import time
 
-from .layout import Tier
+from baking.layout import Tier
 
 
 class Log:
-    """Prints the lines of one run. `kind` is `bake` or `derive`."""
+    """Print the lines of one run. `kind` is `bake` or `derive`."""
 
     def __init__(self, kind: str, tier: Tier) -> None:
         self._kind = kind

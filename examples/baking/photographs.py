@@ -1,12 +1,12 @@
-"""Materials from the photographs that scikit-image ships, 512 x 512 pixels each and CC0.
+"""Compute materials from the CC0 photographs that scikit-image ships, 512 x 512 pixels each.
 
-`brick` and `gravel` were published by ambientCG (then called CC0Textures), `grass` on DeviantArt; scikit-image's
-docstrings say so, and the sources here are named accordingly.
+According to scikit-image's docstrings, `brick` and `gravel` come from ambientCG (then called CC0Textures) and `grass`
+from DeviantArt. The sources are named after these sites.
 
-A photograph gives one material that shows all of it (`brick_whole`, up to tier 512) and 64 that show a patch of
-256 x 256 pixels each (`brick_r00_c00` to `brick_r07_c07`, up to tier 256). The patches overlap. A material shows the
-same patch at every tier. The grey value is taken for the height, since what lies deep gets little light; the brick
-wall is the exception, its mortar being pale and deep, so there the height is the negative.
+Each photograph becomes one material that shows all of it (`brick_whole`, up to tier 512) and 64 materials that show
+overlapping patches of 256 x 256 pixels (`brick_r00_c00` to `brick_r07_c07`, up to tier 256). A material shows the same
+patch at every tier. The grey value serves as the height, because deep areas get little light. For the brick wall, whose
+mortar is deep but pale, the height is inverted.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from functools import cache
 import numpy as np
 from skimage import data
 
-from . import textures
-from .layout import TIERS, Material, Tier
+from baking import textures
+from baking.layout import TIERS, Material, Tier
 
 PHOTOGRAPH_SIZE = 512
 PATCH_SIZE = 256
@@ -29,7 +29,7 @@ CHANNELS = ("ao", "color", "normal", "roughness")
 
 @dataclass(frozen=True)
 class Photograph:
-    """One photograph: where it is from, and the constants that turn it into a material."""
+    """One photograph: its origin, and the constants that turn it into a material."""
 
     name: str
     source: str
@@ -99,22 +99,22 @@ class Patch:
 
 
 def patches(tier: Tier) -> list[Patch]:
-    """The patches of a source that are large enough for `tier`, photographs taking turns.
+    """Return the patches of a source that are large enough for `tier`, alternating between its photographs.
 
     Raises:
-        ValueError: no photograph of that source, or none large enough.
+        ValueError: If there is no photograph of that source, or none is large enough.
     """
     photographs = [photograph for photograph in PHOTOGRAPHS if photograph.source == tier.source]
     if not photographs:
         raise ValueError(
             f"source {tier.source}: scikit-image ships photographs from {' and '.join(SOURCES)}; "
-            "choose one of them, or bring textures of your own with --textures DIR"
+            "choose one of them, or use your own textures with --textures DIR"
         )
     if tier.size > PHOTOGRAPH_SIZE:
         fitting = ", ".join(name for name, size in TIERS.items() if size <= PHOTOGRAPH_SIZE)
         raise ValueError(
             f"the photographs that scikit-image ships are {PHOTOGRAPH_SIZE} x {PHOTOGRAPH_SIZE}, too small for "
-            f"tier {tier.name} ({tier.size} x {tier.size}): choose one of {fitting}, or bring larger textures with "
+            f"tier {tier.name} ({tier.size} x {tier.size}): choose one of {fitting}, or use your own textures with "
             "--textures DIR"
         )
     found = [Patch(each, 0, 0, PHOTOGRAPH_SIZE, f"{each.name}_whole") for each in photographs]
@@ -129,7 +129,7 @@ def patches(tier: Tier) -> list[Patch]:
 
 
 def material(patch: Patch) -> Material:
-    """What the catalog says about a patch: the `mat_vis` block that mat-vis-client searches."""
+    """Return the catalog entry of a patch, with the `mat_vis` block that mat-vis-client searches."""
     photograph = patch.photograph
     low, high = np.array(photograph.shade) / 255, np.array(photograph.light) / 255
     about = {
@@ -162,7 +162,7 @@ def material(patch: Patch) -> Material:
 
 
 def render(patch: Patch, tier: Tier) -> dict[str, bytes]:
-    """All channels of one material at one tier, as PNGs."""
+    """Return all channels of one material at one tier, as PNGs."""
     photograph, grey = patch.photograph, patch.grey(tier)
     height = 1 - grey if photograph.dark_is_high else grey
     pitch = patch.size / tier.size

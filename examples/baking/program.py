@@ -1,4 +1,4 @@
-"""What makes bake.py and derive.py programs: their common arguments, their Hub, and how they fail."""
+"""The command-line part of bake.py and derive.py: arguments, the `HfApi` object, and error messages."""
 
 from __future__ import annotations
 
@@ -14,40 +14,39 @@ from huggingface_hub import HfApi, constants, file_download
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import validate_repo_id
 
+from baking.layout import NAME, TIERS
 from mat_vis_hub import ThrottledHfApi
 from mat_vis_hub.budget import BudgetError
-
-from .layout import NAME, TIERS
 
 SCRATCH = "-tst"
 BATCH_SIZE = 50
 
-# The root errors of the HTTP library that huggingface_hub speaks, whichever it is, and those of the system.
+# The base classes of the errors of huggingface_hub's HTTP library (requests, httpx or httpx2) and of the system.
 NETWORK_ERRORS = (OSError, *HfHubHTTPError.__bases__)
 
 WHAT_TO_DO = {
     401: "set HF_TOKEN to a valid token that may write to the repository",
     403: "set HF_TOKEN to a token that may write to the repository",
-    404: "check the names, and that the token of HF_TOKEN may see the repository",
-    412: "other programs kept committing in between; run the same command again, it resumes",
-    429: "the Hub takes no more commits for now; run the same command again later, it resumes",
+    404: "check the names, and that the token in HF_TOKEN may read the repository",
+    412: "other programs kept committing at the same time; run the same command again, it resumes",
+    429: "the Hub accepts no more commits for now; run the same command again later, it resumes",
 }
 RUN_AGAIN = "run the same command again, it resumes"
 
 
 class Failure(Exception):
-    """A run that cannot go on, in one sentence that says why and what to do."""
+    """A run that cannot continue. The message says why and what to do, in one sentence."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says what is wrong in one line; `--help` says the rest."""
+    """An argument parser that reports an error in one line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
 
 def make_parser(doc: str) -> Parser:
-    """A parser with the arguments that both programs take."""
+    """Return a parser with the arguments that both programs share."""
     parser = Parser(
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,10 +58,10 @@ def make_parser(doc: str) -> Parser:
         required=True,
         type=name,
         metavar="BRANCH",
-        help="the release, a branch, as in v2026.04.2",
+        help="the release, which is a branch, for example v2026.04.2",
     )
-    parser.add_argument("--source", required=True, type=name, help="where the textures come from, as in ambientcg")
-    parser.add_argument("--limit", type=positive, metavar="N", help="let the first N materials be the tier")
+    parser.add_argument("--source", required=True, type=name, help="the origin of the textures, for example ambientcg")
+    parser.add_argument("--limit", type=positive, metavar="N", help="publish only the first N materials")
     parser.add_argument(
         "--batch-size",
         type=positive,
@@ -105,7 +104,7 @@ def repo_id(value: str) -> str:
 
 def name(value: str) -> str:
     if not NAME.fullmatch(value):
-        raise argparse.ArgumentTypeError(f"{value!r} may hold letters, digits, '.', '_' and '-' only")
+        raise argparse.ArgumentTypeError(f"{value!r} may contain letters, digits, '.', '_' and '-' only")
     return value
 
 
@@ -122,10 +121,10 @@ def positive(value: str) -> int:
 
 
 def open_hub(args: argparse.Namespace) -> HfApi:
-    """The Hub that every commit of the two programs goes to. The constructor is all that they know of throttling."""
+    """Return the API object that makes every commit. This is the only place that knows about throttling."""
     if args.endpoint:
         make_default(args.endpoint)
-    if os.environ.get("MAT_VIS_PLAIN_HFAPI"):  # for `demo.py --plain`, which shows what happens without
+    if os.environ.get("MAT_VIS_PLAIN_HFAPI"):  # set by `demo.py --plain`, for comparison
         return HfApi(endpoint=args.endpoint)
     try:
         return ThrottledHfApi(endpoint=args.endpoint, source=args.source)
@@ -134,14 +133,14 @@ def open_hub(args: argparse.Namespace) -> HfApi:
 
 
 def make_default(endpoint: str) -> None:
-    """Let `endpoint` be huggingface_hub's own: 0.x reads the URLs of commits by that, whatever its HfApi was given."""
+    """Make `endpoint` huggingface_hub's default: 0.x parses the URLs of commits with the default endpoint only."""
     constants.ENDPOINT = endpoint
-    for module in (constants, file_download):  # both have the name, and 0.x and 1.x read one each
+    for module in (constants, file_download):  # 0.x reads the one, 1.x the other
         module.HUGGINGFACE_CO_URL_TEMPLATE = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
 
 
 def run(args: argparse.Namespace, work: Callable[[argparse.Namespace], None], *, prog: str) -> int:
-    """Do the work; turn what can be expected to fail into one line on stderr and an exit code."""
+    """Run `work` and return the exit code. Expected errors become one line on standard error."""
     try:
         work(args)
     except Failure as error:
@@ -161,12 +160,12 @@ def run(args: argparse.Namespace, work: Callable[[argparse.Namespace], None], *,
 
 
 def describe(error: BaseException) -> str:
-    """An error from the Hub or the network in one line."""
+    """Describe an error from the Hub or the network in one line."""
     while not (answered := isinstance(error, HfHubHTTPError) and error.response is not None):
         inner = error.__cause__ or error.__context__
         if not inner:
             break
-        error = inner  # down to the Hub's answer, or to "Connection refused"
+        error = inner  # the root cause: a response of the Hub, or "Connection refused"
     if answered:
         status = error.response.status_code
         said = f"{status} {error.server_message or error}"

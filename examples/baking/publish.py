@@ -1,11 +1,11 @@
-"""A release on the Hub: reading it, and the three kinds of commit that publish a tier.
+"""A release on the Hub: read it, and publish a tier with three kinds of commit.
 
-1. a batch of materials, again and again (`CommitBatch`);
-2. the catalog and the manifest, in one compare-and-swap commit, as other programs write the manifest too (`transact`);
-3. the sentinel, last: it says that the tier is whole (`create_commit`).
+1. batches of materials (`CommitBatch`);
+2. the catalog and the manifest, in one compare-and-swap commit, because other programs write them too (`transact`);
+3. the sentinel, which marks the tier as complete (`create_commit`).
 
-A run that dies at any moment loses at most the batch it was at, and a second run goes on from there. All three end in
-`api.create_commit`, so that the constructor of `api` decides what happens when the Hub refuses one.
+A run that is killed loses at most its current batch, and the next run resumes there. All commits go through
+`api.create_commit`, so the class of `api` decides what happens when the Hub refuses one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
+from baking.layout import MANIFEST, Material, Tier, merge_catalog, merge_manifest, to_json
+from baking.log import Log
 from mat_vis_hub import CommitBatch, Snapshot, transact
 
-from .layout import MANIFEST, Material, Tier, merge_catalog, merge_manifest, to_json
-from .log import Log
-
 WORKERS = 4
-MOST_FILES = 12_500  # the most that a CommitBatch takes
+MOST_FILES = 12_500  # the largest `max_files` of a CommitBatch
 
 Textures = Mapping[str, "bytes | Path"]
 Render = Callable[[Material], Textures]
 
 
 class Release:
-    """One branch of one dataset repository. `branch` is where, as the methods of `HfApi` take it."""
+    """One branch of one dataset repository. `branch` has the arguments that select it in methods of `HfApi`."""
 
     def __init__(self, api: HfApi, repo_id: str, name: str) -> None:
         self.api = api
@@ -43,17 +42,17 @@ class Release:
         self.branch = {**self.repo, "revision": name}
 
     def create(self) -> None:
-        """Make the repository and the branch, unless they exist; another program may be doing the same."""
+        """Create the repository and the branch unless they exist. Other programs may do so at the same time."""
         if not self.api.repo_exists(**self.repo):
             self.api.create_repo(**self.repo, exist_ok=True)
         self.api.create_branch(**self.repo, branch=self.name, exist_ok=True)
 
     def head(self) -> str:
-        """The commit that the branch points to now."""
+        """Return the commit that the branch points to."""
         return str(self.api.repo_info(**self.branch).sha)
 
     def files(self, folder: str) -> set[str]:
-        """The paths of all files below `folder`; none if there is no such folder."""
+        """Return the paths of all files below `folder`, or an empty set if it does not exist."""
         tree = self.api.list_repo_tree(**self.branch, path_in_repo=folder, recursive=True)
         try:
             return {entry.path for entry in tree if isinstance(entry, RepoFile)}
@@ -61,7 +60,7 @@ class Release:
             return set()
 
     def read(self, path: str, revision: str) -> bytes:
-        """One file's content, over HTTP and past huggingface_hub's cache: it is read once and forgotten."""
+        """Return one file's content. Each file is read once, so this does not fill huggingface_hub's cache."""
         url = f"{self.api.endpoint}/datasets/{self.repo['repo_id']}/resolve/{revision}/{path}"
         response = http_backoff("GET", url, headers=build_hf_headers(token=self.api.token))
         hf_raise_for_status(response)
@@ -71,18 +70,18 @@ class Release:
 def publish(
     release: Release, tier: Tier, materials: list[Material], render: Render, *, batch_size: int, log: Log
 ) -> None:
-    """Bring `materials` to the Hub at `tier`, but for what is there already.
+    """Publish `materials` at `tier`, except for those that are already there.
 
     Args:
-        render: gives a material's textures by channel. Called for up to `WORKERS` materials at once, and for those of
-            a batch only when the batch before it is committed, so that memory holds one batch.
+        render: Returns a material's textures by channel. Called for up to `WORKERS` materials at once, and for a batch
+            only after the previous batch is committed, so that memory holds one batch.
     """
     present = release.files(tier.folder)
     missing = [material for material in materials if not present.issuperset(tier.paths(material))]
     batches = [missing[start : start + batch_size] for start in range(0, len(missing), batch_size)]
     log.plan(materials=len(materials), skipped=len(materials) - len(missing), batches=len(batches))
 
-    # Only `flush` decides when to commit, and not files or age: `batch_size` materials at once, up to 1,250 files.
+    # Only `flush` commits, after each `batch_size` materials. More than 1,250 files are committed earlier.
     batch = CommitBatch(
         release.api, **release.branch, commit_message=f"{tier.folder}: materials", max_files=MOST_FILES, max_age=inf
     )
@@ -107,7 +106,7 @@ def publish(
 
 
 def commit_index(release: Release, tier: Tier, materials: list[Material]) -> CommitInfo | None:
-    """Add `tier` to the catalog and the manifest, in one commit; `None` if they have it already."""
+    """Add `tier` to the catalog and the manifest in one commit. Return `None` if they contain it already."""
 
     def merge(snapshot: Snapshot) -> list[CommitOperationAdd]:
         catalog = json.loads(snapshot.read(tier.catalog) or "[]")

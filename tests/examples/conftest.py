@@ -1,4 +1,4 @@
-"""The examples are programs, not a package: put their folder on the path, as Python does for a script."""
+"""Fixtures for the examples. Their folder is put on the path, as Python does for a script."""
 
 import sys
 import urllib.request
@@ -28,14 +28,14 @@ class Outcome:
 
 @pytest.fixture
 def time():
-    """No wait is real, and the local Hub's windows pass as fast as the waits do."""
+    """Virtual time: waits return at once, and the local Hub's windows pass accordingly."""
     with virtual_time() as time:
         yield time
 
 
 @pytest.fixture
 def program(capsys, monkeypatch):
-    """Run one of the two programs in this process: `program(bake, "--source", "ambientcg", ...)`."""
+    """Run bake or derive in this process: `program(bake, "--source", "ambientcg", ...)`."""
     monkeypatch.setenv("HF_TOKEN", "hf_test")
 
     def run(module, *arguments):
@@ -57,7 +57,7 @@ def program(capsys, monkeypatch):
 
 @pytest.fixture
 def read(local_hub):
-    """One file of the release, as anyone gets it: by its URL."""
+    """Read one file of the release by its URL."""
 
     def read(path):
         with urllib.request.urlopen(f"{local_hub.url}/datasets/{REPO}/resolve/{RELEASE}/{path}") as response:
@@ -68,7 +68,7 @@ def read(local_hub):
 
 @pytest.fixture
 def tree(local_hub):
-    """A release's files and their contents' hashes: `tree("v2026.04.2")`."""
+    """Return the files of a release and the hashes of their contents: `tree("v2026.04.2")`."""
 
     def read(release=RELEASE):
         entries = HfApi(endpoint=local_hub.url).list_repo_tree(

@@ -1,4 +1,4 @@
-"""Bake: from photographs or from a folder to a release on the Hub."""
+"""bake.py: publish photographs or a folder of textures as a release."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Derive: from a finished tier on the Hub to a smaller one; and the published client reads both."""
+"""derive.py: publish a smaller tier of a finished one; mat-vis-client reads both."""
 
 import io
 import json
@@ -62,7 +62,7 @@ def test_the_catalog_and_the_manifest_have_both_tiers(program, local_hub, read):
 
 
 @pytest.mark.local_hub(limit=3)
-def test_refusals_cost_time_and_nothing_else(program, local_hub, time):
+def test_refusals_change_nothing_but_the_duration(program, local_hub, time):
     assert program(bake, *LARGE).code == 0
     outcome = program(derive, *SMALLER)
     assert outcome.code == 0, outcome.err
@@ -80,7 +80,7 @@ def test_a_second_derive_commits_nothing(program, local_hub):
     assert len(local_hub.commits) == before
 
 
-def test_an_unfinished_tier_is_refused(program, local_hub):
+def test_an_incomplete_tier_is_rejected(program, local_hub):
     local_hub.drop(on="commit", after=3)  # two batches, catalog and manifest, but no sentinel
     assert program(bake, *LARGE).code == 1
     before = len(local_hub.commits)
@@ -91,7 +91,7 @@ def test_an_unfinished_tier_is_refused(program, local_hub):
     assert len(local_hub.commits) == before
 
 
-def test_a_missing_release_and_a_missing_repository_are_refused(program, local_hub):
+def test_a_missing_release_and_a_missing_repository_are_reported(program, local_hub):
     outcome = program(derive, *SMALLER)
     assert outcome.code == 1
     assert "me/mat-vis-tst" in outcome.err
@@ -103,7 +103,7 @@ def test_a_missing_release_and_a_missing_repository_are_refused(program, local_h
 
 
 @pytest.mark.parametrize("tier", ["256", "512"])
-def test_a_tier_can_only_become_smaller(program, tier):
+def test_the_derived_tier_must_be_smaller(program, tier):
     outcome = program(derive, "--from-tier", "256", "--tier", tier)
     assert outcome.code == 2
     assert f"--from-tier 256 is not larger than --tier {tier}" in outcome.err
@@ -129,8 +129,8 @@ print(json.dumps({
 """
 
 
-def test_the_published_client_reads_both_tiers(program, local_hub):
-    pytest.importorskip("mat_vis_client", reason="mat-vis-client is the reader that this is written for")
+def test_mat_vis_client_reads_both_tiers(program, local_hub):
+    pytest.importorskip("mat_vis_client", reason="needs mat-vis-client")
     assert program(bake, *LARGE).code == 0
     assert program(derive, *SMALLER).code == 0
     base = f"{local_hub.url}/datasets/{REPO}/resolve"

@@ -1,8 +1,8 @@
-"""A folder of one's own textures, checked before anything is uploaded."""
+"""A folder of the user's own textures is checked before anything is uploaded."""
 
 import pytest
 
-pytest.importorskip("skimage", reason="importing the examples' package asks for all that it computes with")
+pytest.importorskip("skimage", reason="the examples' package needs its extra")
 
 import re
 
@@ -46,12 +46,12 @@ def test_a_missing_folder(tmp_path):
 
 
 def test_an_empty_folder(tmp_path):
-    assert "nothing there; expected one subfolder per material" in problem(tmp_path)
+    assert "no subfolders; expected one per material" in problem(tmp_path)
 
 
 def test_an_empty_material(tmp_path):
     (tmp_path / "wood").mkdir()
-    assert re.search(r"wood: nothing there; expected one PNG per channel \(color, normal, ", problem(tmp_path))
+    assert re.search(r"wood: no files; expected one PNG per channel \(color, normal, ", problem(tmp_path))
 
 
 def test_a_texture_that_is_not_square(tmp_path):
@@ -64,22 +64,22 @@ def test_a_texture_that_is_too_small(tmp_path):
     assert problem(tmp_path).endswith("color.png: 64 x 64, too small for tier 128 (128 x 128)")
 
 
-def test_a_jpeg_that_is_called_png(tmp_path):
+def test_a_jpeg_with_the_suffix_png(tmp_path):
     draw(tmp_path / "wood" / "color.png", format="JPEG")
     assert problem(tmp_path).endswith("color.png: not a PNG but JPEG; convert it")
 
 
-def test_a_png_that_is_called_jpg(tmp_path):
+def test_a_png_with_the_suffix_jpg(tmp_path):
     draw(tmp_path / "wood" / "color.jpg", format="PNG")
-    assert problem(tmp_path).endswith("color.jpg: a PNG without the name of one; call it color.png")
+    assert problem(tmp_path).endswith("color.jpg: a PNG with the wrong suffix; rename it to color.png")
 
 
-def test_a_file_that_is_no_image(tmp_path):
+def test_a_file_that_is_not_an_image(tmp_path):
     draw(tmp_path / "wood" / "color.png").write_text("<html>404</html>")
     assert problem(tmp_path).endswith("color.png: not a PNG")
 
 
-def test_a_png_that_is_cut_off(tmp_path):
+def test_a_truncated_png(tmp_path):
     path = draw(tmp_path / "wood" / "color.png", size=(512, 512))
     path.write_bytes(path.read_bytes()[:200])
     assert "color.png: cannot be read (" in problem(tmp_path)
@@ -103,24 +103,24 @@ def test_two_files_for_one_channel(tmp_path):
     assert "color.png: the second file for channel color" in problem(tmp_path)
 
 
-def test_a_name_that_would_not_fit_a_log_line(tmp_path):
+def test_a_name_with_a_space(tmp_path):
     draw(tmp_path / "my wood" / "color.png")
-    assert "my wood: a material's name may hold" in problem(tmp_path)
+    assert "my wood: a material's name consists of letters" in problem(tmp_path)
 
 
-def test_all_problems_are_named_at_once(tmp_path):
+def test_all_problems_are_reported_at_once(tmp_path):
     draw(tmp_path / "wood" / "color.png", size=(64, 64))
     draw(tmp_path / "metal" / "normal.png", size=(256, 128))
     assert len(problem(tmp_path).splitlines()) == 2
 
 
-def test_a_texture_of_the_right_size_is_published_as_it_is(tmp_path):
+def test_a_texture_of_the_right_size_is_published_unchanged(tmp_path):
     path = draw(tmp_path / "wood" / "color.png")
     [material] = folder.read_folder(tmp_path, TIER)
     assert folder.render(tmp_path, material, TIER) == {"color": path}
 
 
-def test_a_larger_texture_is_resized_to_the_tier(tmp_path):
+def test_a_larger_texture_is_resized(tmp_path):
     draw(tmp_path / "wood" / "color.png", size=(300, 300))
     [material] = folder.read_folder(tmp_path, TIER)
     assert textures.decode(folder.render(tmp_path, material, TIER)["color"], "color").shape == (128, 128, 3)

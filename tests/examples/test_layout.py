@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-pytest.importorskip("skimage", reason="importing the examples' package asks for all that it computes with")
+pytest.importorskip("skimage", reason="the examples' package needs its extra")
 
 from baking import layout
 from baking.layout import Material, Tier
@@ -28,7 +28,7 @@ def test_the_first_manifest():
     }
 
 
-def test_a_manifest_keeps_what_others_wrote():
+def test_a_manifest_keeps_the_entries_of_other_writers():
     others = {
         "schema_version": 3,
         "release_tag": "v2026.04.2",
@@ -81,7 +81,7 @@ def test_merging_twice_changes_nothing():
     assert layout.merge_manifest(manifest, "v1", TIER) == manifest
 
 
-def test_a_catalog_gives_back_its_materials():
+def test_materials_are_read_back_from_a_catalog():
     catalog = layout.merge_catalog([], TIER, [BRICK])
     assert layout.materials_at(catalog, TIER) == [BRICK]
     assert layout.materials_at(catalog, Tier("ambientcg", "128")) == []

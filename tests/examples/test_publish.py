@@ -1,11 +1,11 @@
-"""The three kinds of commit: their order, what a refusal, a conflict or a lost answer does to them."""
+"""The three kinds of commit: their order, and their behaviour at a refusal, a conflict or a lost response."""
 
 import json
 import re
 
 import pytest
 
-pytest.importorskip("skimage", reason="importing the examples' package asks for all that it computes with")
+pytest.importorskip("skimage", reason="the examples' package needs its extra")
 
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -36,7 +36,7 @@ def run(release, *, tier=TIER, materials=MATERIALS, render=render, batch_size=2)
 
 
 def lines(capsys):
-    """What was printed, without how long it took: that depends on the machine."""
+    """The printed lines, without the elapsed time."""
     return re.sub(r"elapsed=\d+m\d+s$", "elapsed=#", capsys.readouterr().out, flags=re.M).splitlines()
 
 
@@ -45,7 +45,7 @@ def read_json(release, path):
 
 
 def made(hub):
-    """The paths of each commit, without the repository's first."""
+    """The paths of each commit, without the initial commit of the repository."""
     return [set(commit.paths) for commit in hub.commits if commit.revision.endswith(RELEASE)]
 
 
@@ -57,7 +57,7 @@ def test_batches_then_catalog_and_manifest_then_the_sentinel(local_hub, release)
     ] + [{"ambientcg.json", MANIFEST}, {"ambientcg/256/.tier_complete"}]
 
 
-def test_a_batch_is_one_commit_also_where_it_has_many_files(local_hub, release):
+def test_a_batch_with_many_files_is_one_commit(local_hub, release):
     materials = [Material(f"m{number}", ("color", "normal", "roughness", "ao")) for number in range(30)]
     run(release, materials=materials, batch_size=28)
     assert [len(paths) for paths in made(local_hub)] == [28 * 4, 2 * 4, 2, 1]
@@ -74,7 +74,7 @@ def test_the_lines_of_a_run(local_hub, release, capsys):
     ]
 
 
-def test_what_was_committed_can_be_read_back(local_hub, release):
+def test_committed_files_can_be_read_back(local_hub, release):
     run(release)
     head = release.head()
     assert release.read("ambientcg/256/m3/normal.png", head) == b"m3 normal"
@@ -104,8 +104,8 @@ def test_a_material_without_all_its_channels_is_committed_again(local_hub, relea
     assert "ambientcg/256/m3/normal.png" in commit <= set(TIER.paths(MATERIALS[3]))
 
 
-def test_a_batch_is_rendered_only_when_the_one_before_it_is_committed(local_hub, release):
-    """So that memory holds one batch."""
+def test_a_batch_is_rendered_after_the_previous_one_is_committed(local_hub, release):
+    """Memory then holds one batch."""
     commits_before = {}
 
     def watched(material):
@@ -122,12 +122,12 @@ def test_two_writers_of_a_new_repository_may_create_it_at_once(local_hub, releas
 
 
 @pytest.mark.local_hub(limit=2, window=3600)
-def test_refused_commits_are_waited_out(local_hub, release, time, capsys):
+def test_the_run_waits_for_refused_commits(local_hub, release, time, capsys):
     run(release)
     assert len(made(local_hub)) == 5
     throttled = [line for line in capsys.readouterr().out.splitlines() if line.startswith("bake_throttle ")]
     assert len(throttled) == len(local_hub.refusals)
-    assert sum(time.waits) >= 2 * 3600  # five commits at two an hour: two windows have to pass
+    assert sum(time.waits) >= 2 * 3600  # five commits at two per hour take two more windows
 
 
 COMMITS = 5
@@ -135,7 +135,7 @@ COMMITS = 5
 
 @pytest.mark.parametrize("applied", [False, True], ids=["before it is applied", "after it is applied"])
 @pytest.mark.parametrize("dying", range(COMMITS))
-def test_a_run_that_dies_at_any_commit_loses_at_most_that_one_and_is_resumed(local_hub, release, dying, applied):
+def test_a_run_that_dies_at_any_commit_is_resumed_and_loses_at_most_that_commit(local_hub, release, dying, applied):
     local_hub.drop(on="commit", after=dying, applied=applied)
     with pytest.raises(Exception):  # noqa: B017, PT011  # a lost connection: which class depends on the HTTP library
         run(release)
@@ -146,8 +146,8 @@ def test_a_run_that_dies_at_any_commit_loses_at_most_that_one_and_is_resumed(loc
     assert len(read_json(release, TIER.catalog)) == 5
 
 
-def test_a_conflict_is_read_again_merged_again_and_tried_again(local_hub, release, time, capsys):
-    """Another program commits its own entry between our reading the manifest and our writing it."""
+def test_after_a_conflict_the_manifest_is_read_merged_and_committed_again(local_hub, release, time, capsys):
+    """Another program commits its own entry after we read the manifest and before we write it."""
     planks = [Material("planks", ("color",))]
 
     class Interrupted(ThrottledHfApi):
@@ -161,7 +161,7 @@ def test_a_conflict_is_read_again_merged_again_and_tried_again(local_hub, releas
     assert "bake_conflict source=ambientcg repo=me/mat-vis-tst retry=1/6 reason=412 elapsed=#" in lines(capsys)
 
 
-def test_conflicts_without_end_end(local_hub, release, time):
+def test_endless_conflicts_raise_in_the_end(local_hub, release, time):
     local_hub.answer(412, body={"error": "A commit has happened since."}, on="commit", after=3, times=100)
     with pytest.raises(HfHubHTTPError) as caught:
         run(release)
@@ -169,8 +169,8 @@ def test_conflicts_without_end_end(local_hub, release, time):
     assert len(made(local_hub)) == 3  # the batches
 
 
-def test_a_manifest_that_cannot_be_read_is_an_error_and_not_an_empty_one(local_hub, release):
-    """Taking it for empty would delete every other source's entry."""
+def test_an_unreadable_manifest_is_not_treated_as_empty(local_hub, release):
+    """That would delete the entries of all other sources."""
     run(release)
     local_hub.answer(403, body={"error": "no"}, on="resolve", times=100)
     with pytest.raises((HfHubHTTPError, FileNotFoundError)):  # huggingface_hub wraps the one in the other

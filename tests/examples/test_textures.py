@@ -1,4 +1,4 @@
-"""The maps that are computed from a height, PNG in and out, and resizing."""
+"""PBR maps computed from a height field, PNG encoding and decoding, and resizing."""
 
 import io
 
@@ -18,7 +18,7 @@ TOP = RIGHT.T[::-1]
 
 
 def pixel(image):
-    """The middle pixel of a map, as it is published."""
+    """The middle pixel of the published map."""
     decoded = np.asarray(Image.open(io.BytesIO(textures.encode(image))))
     return tuple(int(value) for value in np.atleast_1d(decoded[8, 8]))
 
@@ -52,13 +52,13 @@ def test_normals_lean_away_from_the_rise_with_green_up(height, x, y):
     assert vector[2] > 0
 
 
-def test_a_slope_has_the_normal_that_geometry_says():
-    """One pixel to the right rises by relief / 15; the normal is that slope's perpendicular."""
+def test_the_normal_of_a_slope_is_perpendicular_to_it():
+    """The height rises by relief / 15 = 1 per pixel."""
     vector = textures.normal_map(RIGHT, relief=15)[8, 8] * 2 - 1
     assert np.allclose(vector, np.array([-1, 0, 1]) / np.sqrt(2))
 
 
-def test_a_material_is_as_steep_at_half_the_resolution():
+def test_a_material_is_equally_steep_at_half_the_resolution():
     fine = np.tile(np.linspace(0, 1, 64), (64, 1))
     coarse = textures.resize(fine, 32)
     assert np.allclose(
@@ -73,7 +73,7 @@ def test_a_pit_is_occluded_and_a_peak_is_not():
     assert textures.ao_map(peak)[8, 8] == 1
 
 
-def test_rugged_ground_is_rougher_than_smooth_ground_and_both_stay_in_range():
+def test_rough_ground_is_rougher_than_smooth_ground_and_both_stay_in_range():
     rugged = np.indices((16, 16)).sum(axis=0) % 2
     rough = textures.roughness_map(rugged.astype(float), lo=0.6, hi=0.9)
     assert np.allclose(rough, 0.9)
@@ -90,7 +90,7 @@ def test_the_same_array_gives_the_same_bytes():
     assert textures.encode(image) == textures.encode(image.copy())
 
 
-def test_decoding_gives_back_what_was_encoded():
+def test_decoding_reverses_encoding():
     image = np.random.default_rng(2).integers(0, 256, (8, 8, 3)) / 255
     assert np.array_equal(textures.decode(textures.encode(image), "color"), image)
 
@@ -100,7 +100,7 @@ def test_a_16_bit_grey_png_keeps_its_range():
     assert grey.mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_channels_have_the_planes_that_renderers_expect():
+def test_each_channel_has_the_right_number_of_planes():
     rgba = png(np.zeros((4, 4, 4), dtype=np.uint8))
     grey = png(np.zeros((4, 4), dtype=np.uint8))
     assert textures.decode(rgba, "roughness").shape == (4, 4)
@@ -112,7 +112,7 @@ def test_shrinking_a_normal_map_gives_unit_vectors():
     normals = textures.encode(textures.normal_map(np.random.default_rng(3).random((64, 64)), relief=12))
     small = textures.decode(textures.shrink(normals, "normal", 16), "normal") * 2 - 1
     assert small.shape == (16, 16, 3)
-    assert np.allclose(np.linalg.norm(small, axis=2), 1, atol=0.01)  # 8 bit cannot be more exact
+    assert np.allclose(np.linalg.norm(small, axis=2), 1, atol=0.01)  # the precision of 8 bits
 
 
 def test_shrinking_keeps_the_mean_of_a_color():

@@ -1,4 +1,4 @@
-"""The workflows validate against GitHub's schema, and queue as their headers say."""
+"""The workflows are valid, and their jobs queue as the headers say."""
 
 import re
 import subprocess
@@ -16,14 +16,14 @@ WORKFLOWS = sorted((Path(__file__).parents[2] / "examples" / "workflows").glob("
 
 
 def load(path):
-    return yaml.load(path.read_text(), Loader=yaml.BaseLoader)  # BaseLoader: `on` stays a word
+    return yaml.load(path.read_text(), Loader=yaml.BaseLoader)  # BaseLoader keeps the key `on` a string
 
 
-def test_there_are_two():
+def test_there_are_two_workflows():
     assert [path.name for path in WORKFLOWS] == ["bake.yml", "derive.yml"]
 
 
-def test_both_validate_against_the_schema():
+def test_both_are_valid():
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -33,7 +33,7 @@ SIDE_BY_SIDE = "inputs.writers == 'side by side' && "
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_all_writers_of_a_repository_queue_in_one_group_unless_told_otherwise(path):
+def test_all_writers_of_a_repository_queue_in_one_group_by_default(path):
     workflow = load(path)
     [job] = workflow["jobs"].values()
     assert job["concurrency"] == {
@@ -53,20 +53,20 @@ def test_side_by_side_they_share_a_budget(path):
 
 
 @pytest.mark.parametrize("url", re.findall(r"hub://[\w?=&]*", WORKFLOWS[0].read_text()))
-def test_the_header_names_budgets_that_there_are(url):
+def test_the_budgets_in_the_header_are_valid(url):
     ThrottledHfApi(budget=url)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_the_matrix_runs_over_all_sources(path):
-    photographs = pytest.importorskip("baking.photographs", reason="the sources are named there")
+def test_the_matrix_contains_all_sources(path):
+    photographs = pytest.importorskip("baking.photographs", reason="it lists the sources")
     [job] = load(path)["jobs"].values()
     assert job["strategy"]["matrix"] == {"source": list(photographs.SOURCES)}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_what_people_type_reaches_the_shell_as_a_variable(path):
-    """An input in the text of a command would run as code; the one flag here is chosen, not typed."""
+def test_typed_inputs_reach_the_shell_as_environment_variables(path):
+    """An input inside a command would be executed. The only exception is a flag, which is a checkbox."""
     [job] = load(path)["jobs"].values()
     for step in job["steps"]:
         expressions = step.get("run", "").replace("${{ inputs.allow-prod && '--allow-prod' || '' }}", "")
