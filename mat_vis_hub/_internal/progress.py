@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,15 @@ _CELLS = 10  # the length of the bar, so that the time and a label fit 40 column
 
 _bar_is_free = threading.Lock()  # one bar at a time, however many threads wait
 _heartbeat_lock = threading.Lock()
+
+
+def _start_clean() -> None:
+    global _bar_is_free, _heartbeat_lock
+    _bar_is_free, _heartbeat_lock = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_clean)  # the thread that holds a lock does not exist in the child
 
 
 def wait(seconds: float, *, label: str, heartbeat: Callable[[float], object], owner: object | None = None) -> None:
@@ -42,12 +52,12 @@ def wait(seconds: float, *, label: str, heartbeat: Callable[[float], object], ow
         clock.wait(seconds, owner=owner)
     elif interrupt.is_sleep_replaced() or not someone_watches():
         clock.wait(seconds, owner=owner, tick=_Heartbeat(seconds, heartbeat), every=_HEARTBEAT)
-    elif _bar_is_free.acquire(blocking=False):
+    elif (lock := _bar_is_free).acquire(blocking=False):
         try:
             with _progress_bar(seconds, one_line(label)) as tick:
                 clock.wait(seconds, owner=owner, tick=tick, every=_REFRESH)
         finally:
-            _bar_is_free.release()
+            lock.release()
     else:
         clock.wait(seconds, owner=owner)
 

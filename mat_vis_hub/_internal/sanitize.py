@@ -17,7 +17,7 @@ _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # printable fo
 _LOOKS_SECRET = (
     r"hf_[A-Za-z0-9]{20,}",
     r"(?:hf|api)_(?:oauth|jwt|org|app)_[A-Za-z0-9_.~+/=-]{12,}",
-    r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?",  # a JSON Web Token
+    r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?",  # a JSON Web Token
     r"(?i:(?<=\bbearer )[^\s\"',;]+)",
     r"(?<=://)[^\s/?#@]{1,500}(?=@)",  # the user and password of a URL
 )
