@@ -1,4 +1,4 @@
-"""Refusals to test with: the ones seen in the wild (`data/refusals.jsonl`), and a way to make more."""
+"""Refusals to test with: samples of the Hub's (`data/hub_*.jsonl`), and a way to make more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIVE_BODY = (
 
 @dataclass(frozen=True)
 class Response:
-    """What the parser needs of a `requests` or `httpx` response."""
+    """The part of a `requests` or `httpx` response that the parser reads."""
 
     headers: dict[str, str] = field(default_factory=dict)
     text: str = ""
@@ -29,7 +29,17 @@ def commit_quota(wait: str, limit: int = 128, **headers: str) -> Response:
 
 
 def in_the_wild() -> list[dict[str, Any]]:
-    lines = (Path(__file__).parent / "data" / "refusals.jsonl").read_text(encoding="utf-8").splitlines()
+    """Responses with status 429, each with the first wait that a default policy may choose."""
+    return _records("hub_429.jsonl")
+
+
+def other_refusals() -> list[dict[str, Any]]:
+    """Other responses that people met, each with what must happen."""
+    return _records("hub_refusals.jsonl")
+
+
+def _records(name: str) -> list[dict[str, Any]]:
+    lines = (Path(__file__).parent / "data" / name).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
