@@ -134,7 +134,8 @@ def read_refusal(response: Any, *, now: float | None = None) -> Refusal:
     headers = _headers(response)
     text = _text(response, headers)
     # Any other status has nothing to do with the buckets of requests, and neither has contention.
-    buckets = _buckets(headers) if getattr(response, "status_code", 429) == 429 else []
+    status = getattr(response, "status_code", None)
+    buckets = [] if isinstance(status, int) and status != 429 else _buckets(headers)
     limiter = _limiter(text, buckets)
     if limiter in ("lock", "queue"):
         buckets = []

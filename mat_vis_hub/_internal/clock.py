@@ -29,11 +29,12 @@ class Clock:
         # The seconds are counted. A test that replaces `time.sleep` does not move the clock.
         with interrupt.Wait(owner) as wait:
             while seconds > 0:
+                piece, began = min(seconds, every), self.monotonic()
                 if tick is not None:
                     tick(seconds)
                     wait.check()
-                wait.sleep(min(seconds, every))
-                seconds -= every
+                wait.sleep(piece)
+                seconds -= interrupt.passed(piece, self.monotonic() - began)
 
 
 current = Clock()
@@ -67,8 +68,3 @@ def wait(seconds: float, *, owner: object | None = None, tick: Tick | None = Non
 def cancel_waits(owner: object) -> None:
     """End all present waits of `owner` with [`WaitCancelled`]. It may wait again afterwards."""
     interrupt.cancel(owner)
-
-
-def wait_until(deadline: float) -> None:
-    """Wait until `monotonic()` is about to reach `deadline`."""
-    wait(deadline - monotonic())

@@ -10,12 +10,12 @@ A main thread that simply ends is no interruption: the waits of its background t
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from types import FrameType, TracebackType
 
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.errors import WaitCancelled
 
 _CHECK_INTERVAL = 0.2  # seconds between two looks at the main thread
@@ -39,13 +39,13 @@ class Wait:
         self._is_called_off = False
 
     def __enter__(self) -> Wait:
-        _registry.add(self)
+        _registry.value.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _registry.remove(self)
+        _registry.value.remove(self)
 
     def sleep(self, seconds: float) -> None:
         """
@@ -68,10 +68,13 @@ class Wait:
             [`WaitCancelled`]: If the wait was called off. The event is set then.
         """
         if not self.in_main_thread:
-            _registry.watch_main_thread()
+            _registry.value.watch_main_thread()
         longest = _MAIN_THREAD_PIECE if self.in_main_thread else _WORKER_PIECE
-        while seconds > 0 and not self._wake_up.wait(min(seconds, longest)):
-            seconds -= longest
+        while seconds > 0:
+            piece, began = min(seconds, longest), time.monotonic()
+            if self._wake_up.wait(piece):
+                break
+            seconds -= passed(piece, time.monotonic() - began)
         self.check()
         return self._wake_up.is_set()
 
@@ -87,9 +90,18 @@ class Wait:
 
 def cancel(owner: object) -> None:
     """Call off all present waits of `owner`. Its later waits are not affected."""
-    for wait in _registry.waits():
+    for wait in _registry.value.waits():
         if wait.owner is owner:
             wait.call_off()
+
+
+def passed(slept: float, elapsed: float) -> float:
+    """
+    The seconds to count for one piece of a wait: what it took, so that many pieces do not add up their delays.
+
+    It is never less than what was slept. A clock that a test has stopped cannot prolong the wait.
+    """
+    return max(slept, elapsed)
 
 
 def is_sleep_replaced() -> bool:
@@ -105,6 +117,7 @@ class _Registry:
         self._lock = threading.Lock()
         self._waits: set[Wait] = set()
         self._is_watching = False
+        self._was_interrupted = False
 
     def add(self, wait: Wait) -> None:
         with self._lock:
@@ -119,10 +132,9 @@ class _Registry:
             return list(self._waits)
 
     def watch_main_thread(self) -> None:
-        """Call off the waits of worker threads if the main thread has been interrupted, now or later."""
-        if _main_thread_was_interrupted():
-            self._call_off_workers()
-            return
+        """Call off the waits of worker threads as soon as the main thread has been interrupted."""
+        if self._was_interrupted and self._call_off_if_interrupted():
+            return  # a pool goes on to its next task, which need not wait for the next look
         with self._lock:
             if self._is_watching:
                 return
@@ -141,25 +153,18 @@ class _Registry:
                 if all(wait.in_main_thread for wait in self._waits):
                     self._is_watching = False
                     return
-            if _main_thread_was_interrupted():
-                self._call_off_workers()
+            self._call_off_if_interrupted()
 
-    def _call_off_workers(self) -> None:
-        for wait in self.waits():
-            if not wait.in_main_thread:
-                wait.call_off()
-
-
-_registry = _Registry()
-
-
-def _start_clean() -> None:
-    global _registry
-    _registry = _Registry()
+    def _call_off_if_interrupted(self) -> bool:
+        self._was_interrupted = _main_thread_was_interrupted()
+        if self._was_interrupted:
+            for wait in self.waits():
+                if not wait.in_main_thread:
+                    wait.call_off()
+        return self._was_interrupted
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_clean)  # the parent's other threads do not exist in the child
+_registry = PerProcess(_Registry)  # the parent's other threads do not exist in a forked child
 
 
 # Where a main thread is while it joins threads. `asyncio.run` joins those of `asyncio.to_thread` from another thread.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from mat_vis_hub._internal import clock, interrupt
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub._internal.sanitize import one_line
 
 _WORTH_SHOWING = 5.0  # seconds
@@ -20,17 +20,17 @@ _HEARTBEAT = 300.0  # seconds; CI runners end a job after ten minutes without ou
 _REFRESH = 1.0  # seconds
 _CELLS = 10  # the length of the bar, so that the time and a label fit 40 columns
 
-_bar_is_free = threading.Lock()  # one bar at a time, however many threads wait
-_heartbeat_lock = threading.Lock()
+
+class _Shared:
+    """What the waiting threads of this process share."""
+
+    def __init__(self) -> None:
+        self.bar_is_free = threading.Lock()  # one bar at a time, however many threads wait
+        self.lock = threading.Lock()
+        self.last_heartbeat = (0, -math.inf)  # the thread that called its heartbeat last, and when
 
 
-def _start_clean() -> None:
-    global _bar_is_free, _heartbeat_lock
-    _bar_is_free, _heartbeat_lock = threading.Lock(), threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_clean)  # the thread that holds a lock does not exist in the child
+_shared = PerProcess(_Shared)
 
 
 def wait(seconds: float, *, label: str, heartbeat: Callable[[float], object], owner: object | None = None) -> None:
@@ -52,12 +52,12 @@ def wait(seconds: float, *, label: str, heartbeat: Callable[[float], object], ow
         clock.wait(seconds, owner=owner)
     elif interrupt.is_sleep_replaced() or not someone_watches():
         clock.wait(seconds, owner=owner, tick=_Heartbeat(seconds, heartbeat), every=_HEARTBEAT)
-    elif (lock := _bar_is_free).acquire(blocking=False):
+    elif (bar_is_free := _shared.value.bar_is_free).acquire(blocking=False):
         try:
             with _progress_bar(seconds, one_line(label)) as tick:
                 clock.wait(seconds, owner=owner, tick=tick, every=_REFRESH)
         finally:
-            lock.release()
+            bar_is_free.release()
     else:
         clock.wait(seconds, owner=owner)
 
@@ -76,8 +76,6 @@ def someone_watches() -> bool:
 class _Heartbeat:
     """The ticks of one wait. Of all threads that wait, one calls its heartbeat."""
 
-    _last = (0, -math.inf)  # the thread whose heartbeat was called, and when
-
     def __init__(self, seconds: float, call: Callable[[float], object]) -> None:
         self._seconds = seconds
         self._call = call
@@ -87,11 +85,12 @@ class _Heartbeat:
         if remaining == self._seconds:
             return  # at the beginning an event has just announced the wait
         now = self._began + self._seconds - remaining  # counted: the clock may stand still in a test
-        with _heartbeat_lock:
-            thread, then = _Heartbeat._last
+        shared = _shared.value
+        with shared.lock:
+            thread, then = shared.last_heartbeat
             if thread != threading.get_ident() and now - then < _HEARTBEAT / 2:
                 return
-            _Heartbeat._last = (threading.get_ident(), now)
+            shared.last_heartbeat = (threading.get_ident(), now)
         self._call(remaining)
 
 

@@ -58,12 +58,27 @@ class TestPatchedSleep:
         assert slept == [3]
 
 
+def test_the_delays_of_pieces_do_not_add_up(monkeypatch):
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += 1.5 * seconds  # a machine that wakes us late
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    clock.wait(1000, every=10)
+    assert 1000 <= now <= 1015
+
+
 def test_waits_no_shorter_than_asked_and_ticks_with_what_remains():
     ticks = []
     began = time.monotonic()
     clock.wait(0.05, tick=ticks.append, every=0.02)
     assert time.monotonic() - began >= 0.049
-    assert ticks == pytest.approx([0.05, 0.03, 0.01])
+    assert ticks[0] == 0.05
+    assert ticks == sorted(ticks, reverse=True)
+    assert len(ticks) <= 3
 
 
 class TestCancelWaits:

@@ -142,9 +142,9 @@ def test_a_forked_child_starts_without_the_waits_of_its_parent():
     owner = object()
     thread = threading.Thread(target=clock.wait, args=(3600,), kwargs={"owner": owner}, daemon=True)
     thread.start()
-    while not interrupt._registry.waits(): pass
+    while not interrupt._registry.value.waits(): pass
     if (child := os.fork()) == 0:
-        assert interrupt._registry.waits() == []
+        assert interrupt._registry.value.waits() == []
         later = threading.Timer(0.1, clock.cancel_waits, (owner,))
         later.start()
         try: clock.wait(3600, owner=owner)

@@ -59,7 +59,7 @@ def instant(monkeypatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_heartbeat_before(monkeypatch):
-    monkeypatch.setattr(progress._Heartbeat, "_last", (0, float("-inf")))
+    monkeypatch.setattr(progress._shared.value, "last_heartbeat", (0, float("-inf")))
 
 
 def wait(seconds: float, stderr: io.StringIO | None = None, label: str = LABEL) -> list[float]:
@@ -157,7 +157,7 @@ class TestBar:
         assert "\n" not in terminal.getvalue()
 
     def test_one_at_a_time(self, instant, terminal):
-        with progress._bar_is_free:
+        with progress._shared.value.bar_is_free:
             wait(100, terminal)
         assert terminal.getvalue() == ""
         wait(100, terminal)
@@ -170,8 +170,8 @@ class TestBar:
     def test_a_terminal_that_breaks_does_not_end_the_wait(self, instant, terminal, monkeypatch):
         monkeypatch.setattr(terminal, "write", lambda text: 1 / 0)
         assert wait(60, terminal) == []
-        assert progress._bar_is_free.acquire(blocking=False)
-        progress._bar_is_free.release()
+        assert progress._shared.value.bar_is_free.acquire(blocking=False)
+        progress._shared.value.bar_is_free.release()
 
 
 def test_a_notebook_shows_the_same_and_keeps_nothing_when_it_is_saved():
