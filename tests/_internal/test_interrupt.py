@@ -47,8 +47,9 @@ def report(threads):
             return say("ready")
 """
 
-# As `HfApi.run_as_future` does it: a pool that nobody closes, joined when the interpreter ends.
+# A pool that nobody closes is joined when the interpreter ends. `HfApi.run_as_future` has one, too.
 FUTURE = "pool = ThreadPoolExecutor(1); pool.submit(wait).result()"
+RUN_AS_FUTURE = "from huggingface_hub import HfApi; HfApi().run_as_future(wait).result()"
 POOL = """
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(wait, [3600] * 20))
@@ -89,8 +90,8 @@ def after_one_ctrl_c(program: str, waiting: int = 1) -> tuple[str, str, int]:
 
 @pytest.mark.parametrize(
     ("program", "waiting"),
-    [(FUTURE, 1), (POOL, 4), (TO_THREAD, 1), (THREADS, 3)],
-    ids=["run_as_future", "a pool in a with", "asyncio.to_thread", "threads"],
+    [(FUTURE, 1), (RUN_AS_FUTURE, 1), (POOL, 4), (TO_THREAD, 1), (THREADS, 3)],
+    ids=["a pool", "run_as_future", "a pool in a with", "asyncio.to_thread", "threads"],
 )
 def test_one_ctrl_c_ends_the_process(program, waiting):
     out, err, _ = after_one_ctrl_c(program, waiting)
