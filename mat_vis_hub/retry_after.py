@@ -86,6 +86,9 @@ class Refusal(NamedTuple):
             What refused the request: `"commits"` (the quota of commits), `"lock"` (another commit is under way),
             `"queue"` (the git backend is busy), `"api"` or `"resolvers"` (a bucket of requests), `"creation"` (the
             quota of new repositories) or `"unknown"`.
+        other_action (`bool`):
+            Whether it named the quota of an action that is no commit: pull requests, discussions, new repositories.
+            Other commits are not affected by it.
     """
 
     retry_after: RetryAfter | None
@@ -93,6 +96,7 @@ class Refusal(NamedTuple):
     limit: int | None = None
     window: float | None = None
     limiter: str = "unknown"
+    other_action: bool = False
 
 
 def parse_retry_after(response: Any, *, now: float | None = None) -> RetryAfter | None:
@@ -155,7 +159,8 @@ def read_refusal(response: Any, *, now: float | None = None) -> Refusal:
         else:
             floor = max(floor, at_least)
     longest = max(hints, key=lambda hint: (hint.at_least, hint.at_most), default=None)
-    return Refusal(longest, floor, limit, window, limiter)
+    other_action = limiter in ("creation", _OTHER_ACTION)
+    return Refusal(longest, floor, limit, window, "unknown" if limiter == _OTHER_ACTION else limiter, other_action)
 
 
 # A wait on its way: where it was said, at least, at most, and whether it is about what refused the request.
@@ -283,12 +288,13 @@ def _strings(value: Any) -> list[str]:
 
 # Patterns match lower case and single spaces. They are compiled by the first refusal, and then kept by `re`. No part of
 # one can match what its neighbour matches, so that none backtracks further than over one word.
+_OTHER_ACTION = "other action"
 _LIMITERS = (
     ("lock", r"another commit operation is in progress"),
     ("queue", r"maximum queue size reached|maximum time in concurrency queue reached"),
     ("commits", r"rate limit for repository commits|quotas? for action:? commit"),
     ("creation", r"rate limit for repository creation|quotas? for action:? (?:repo(?:sitory)?[ _-]?creat|create)"),
-    ("unknown", r"rate limit for \w|quotas? for action"),  # pull requests, discussions, ...
+    (_OTHER_ACTION, r"rate limit for \w|quotas? for action"),  # pull requests, discussions, ...
     ("api", r"quota of [0-9,]{1,12} api requests"),
     ("resolvers", r"quota of [0-9,]{1,12} resolvers? requests"),
 )

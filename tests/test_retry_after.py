@@ -56,10 +56,14 @@ class TestSamples:
         "api-bucket-info": Refusal(RetryAfter(55.0, 55.0, "ratelimit"), limiter="api"),
         "api-bucket-create-repo": Refusal(RetryAfter(12.0, 12.0, "ratelimit"), limiter="api"),
         "resolvers-bucket-download": Refusal(RetryAfter(9.0, 9.0, "ratelimit"), limiter="resolvers"),
-        "creation-quota-existing": Refusal(RetryAfter(86_370.0, 151_170.0, "body"), 188.0, limiter="creation"),
-        "creation-quota-new": Refusal(RetryAfter(86_370.0, 151_170.0, "body"), 188.0, limiter="creation"),
+        "creation-quota-existing": Refusal(
+            RetryAfter(86_370.0, 151_170.0, "body"), 188.0, limiter="creation", other_action=True
+        ),
+        "creation-quota-new": Refusal(
+            RetryAfter(86_370.0, 151_170.0, "body"), 188.0, limiter="creation", other_action=True
+        ),
         "hour-named-no-wait": Refusal(None, 271.0, 128, 3600.0, "commits"),
-        "quota-of-pull-requests": Refusal(RetryAfter(2370.0, 2430.0, "body"), 271.0, limiter="unknown"),
+        "quota-of-pull-requests": Refusal(RetryAfter(2370.0, 2430.0, "body"), 271.0, other_action=True),
         "busy-503": Refusal(RetryAfter(5.0, 5.0, "retry-after")),
         "outage-of-two-minutes": Refusal(None),
         "gateway-lands-late": Refusal(None),
@@ -102,6 +106,20 @@ class TestLimiter:
     )
     def test_by_the_sentence(self, sentence, limiter):
         assert read_refusal(Response(text=json.dumps({"error": sentence}))).limiter == limiter
+
+    @pytest.mark.parametrize(
+        ("sentence", "other_action"),
+        [
+            ("You have exceeded the rate limit for repository commits (128 per hour).", False),
+            ("You have exceeded the rate limit for repository creation (300 per day).", True),
+            ("You have exceeded the rate limit for pull requests (10 per hour).", True),
+            ("You have exceeded our hourly quotas for action: discussion.", True),
+            ("you hit the quota of 1000 api requests per 5 minutes period", False),
+            ("Too Many Requests", False),
+        ],
+    )
+    def test_a_quota_of_another_action_is_recognised(self, sentence, other_action):
+        assert read_refusal(Response(text=sentence)).other_action is other_action
 
     @pytest.mark.parametrize(
         ("header", "limiter"),
