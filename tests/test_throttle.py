@@ -82,7 +82,7 @@ class TestRetries:
         assert time.waits == [90]
         assert writer.rewound == 1
         assert writer.events == [
-            ThrottleEvent("ambientcg", "you/textures", "dataset", "main", 1, 5, 90.0, 0.0, "body", error)
+            ThrottleEvent("ambientcg", "you/textures", "dataset", "main", 1, 5, 90.0, 0.0, "body", error, "commits")
         ]
 
     def test_without_a_hint_the_waits_double(self, time):
