@@ -26,7 +26,6 @@ T = TypeVar("T")
 
 _WORTH_EMITTING = 1.0  # seconds; another commit's refusal may move the reopening by as little as jitter
 _SAME_MOMENT = 0.01  # seconds; a budget counts in milliseconds
-_CONCERN_ALL_COMMITS = ("commits", "api", "unknown")  # limiters whose refusal closes the gate
 _SHORT_TURN = 5.0  # real seconds; a longer wait for another commit of this process is emitted
 
 
@@ -146,12 +145,11 @@ class Throttle:
                         if refusal is None:
                             raise
                         wait, hint = self.caller.retry.wait(refusal, self._retry + 1)
-                        cooldown = Cooldown(wait, refusal.limit, refusal.window)
                         until = clock.monotonic() + wait
-                        if refusal.limiter in _CONCERN_ALL_COMMITS:
+                        if not refusal.other_action:
                             until = its_gate.close(wait)
                         if reserved is not None:
-                            reserved.refused(cooldown)
+                            self._settle(reserved, refusal, wait)
                             permit.release()  # the budget decides which commit goes next
                         refused = error
                     else:
@@ -164,6 +162,13 @@ class Throttle:
                 self._wait_out(refused, until, refusal.limiter, hint)
         finally:
             permit.release()
+
+    @staticmethod
+    def _settle(reserved: ReservedCommit, refusal: Refusal, wait: float) -> None:
+        if refusal.other_action:
+            reserved.cancel()
+        else:
+            reserved.refused(Cooldown(wait, refusal.limit, refusal.window))
 
     def _reservation(self, repository: Repository) -> AbstractContextManager[ReservedCommit | None]:
         budget = self.caller.budget

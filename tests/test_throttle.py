@@ -153,6 +153,19 @@ class TestGate:
         (event,) = second.events
         assert event.line.startswith("bake_pace source=ambientcg repo=you/textures reason=gate wait_s=4")
 
+    def test_a_refusal_for_another_action_holds_up_nobody_else(self, time):
+        sentence = (
+            "You have exceeded the rate limit for pull requests (10 per hour). You can retry this action in 1 day."
+        )
+        opens_pr = Writer(script(Refused(Response(text=sentence))), RetryPolicy(max_retries=0))
+        opens_pr.budget = FailOpenBudget(from_url("memory://?limit=2&window=60"))
+        with pytest.raises(Refused):
+            opens_pr.commit()
+        plain = Writer(script("one", "two"))
+        plain.budget = opens_pr.budget
+        assert [plain.commit(), plain.commit()] == ["one", "two"]
+        assert time.waits == []
+
     def test_one_whose_patience_the_gate_exceeds_earns_its_own_refusal(self, time):
         with pytest.raises(Refused):
             Writer(script(refused("about 1 hour")), RetryPolicy(max_retries=0)).commit()

@@ -44,7 +44,7 @@ class ReservedCommit:
                     break
                 self._slot = slot = self._budget.renew(self._repository, slot)
         except BaseException:  # Ctrl-C in the wait: nothing has been sent
-            self._cancel()
+            self.cancel()
             raise
         return self
 
@@ -59,12 +59,13 @@ class ReservedCommit:
     ) -> None:
         """Counted, unless it is certain that it was not."""
         if isinstance(error, Exception) and not may_have_landed(error):
-            self._cancel()
+            self.cancel()
         elif self._budget is not None and self._slot is not None:
             slot, self._slot = self._slot, None
             self._budget.confirm(self._repository, slot)
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """The commit was certainly not counted."""
         if self._budget is not None and self._slot is not None:
             slot, self._slot = self._slot, None
             self._budget.cancel(self._repository, slot)
