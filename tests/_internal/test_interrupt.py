@@ -89,14 +89,20 @@ def after_one_ctrl_c(program: str, waiting: int = 1) -> tuple[str, str, int]:
 
 
 @pytest.mark.parametrize(
-    ("program", "waiting"),
-    [(FUTURE, 1), (RUN_AS_FUTURE, 1), (POOL, 4), (TO_THREAD, 1), (THREADS, 3)],
+    ("program", "waiting", "cancelled"),
+    [
+        (FUTURE, 1, 1),
+        (RUN_AS_FUTURE, 1, 1),
+        (POOL, 4, 4),
+        (TO_THREAD, 1, 1),
+        (THREADS, 3, 2),  # Python before 3.13 ends without the thread whose `join` was interrupted
+    ],
     ids=["a pool", "run_as_future", "a pool in a with", "asyncio.to_thread", "threads"],
 )
-def test_one_ctrl_c_ends_the_process(program, waiting):
+def test_one_ctrl_c_ends_the_process(program, waiting, cancelled):
     out, err, _ = after_one_ctrl_c(program, waiting)
     assert set(out.split()) == {"cancelled"}
-    assert len(out.split()) >= waiting
+    assert len(out.split()) >= cancelled
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert "WaitCancelled" not in err
 
