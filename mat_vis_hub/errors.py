@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mat_vis_hub._hub.repository import Repository
+if TYPE_CHECKING:  # at run time this module imports nothing of the package, so that all of it can raise these
+    from mat_vis_hub._hub.repository import Repository
 
 
 class WaitCancelled(Exception):
@@ -53,7 +55,6 @@ def gave_up(error: BaseException | None) -> GaveUp | None:
     return None if record is None else record[0]
 
 
-_Record = tuple[GaveUp, "Repository | None", float]
 _RECORD = "_mat_vis_hub_gave_up"
 
 
@@ -74,11 +75,11 @@ def is_pointless(error: BaseException | None, repository: Repository, now: float
     return False
 
 
-def _record(error: BaseException | None) -> _Record | None:
+def _record(error: BaseException | None) -> tuple[GaveUp, Repository | None, float] | None:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        record: _Record | None = getattr(error, _RECORD, None)
+        record: tuple[GaveUp, Repository | None, float] | None = getattr(error, _RECORD, None)
         if record is not None:
             return record
         error = error.__cause__
