@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 from mat_vis_hub import errors, gate
@@ -136,8 +137,11 @@ class Throttle:
         permit = Permit(its_gate)
         try:
             while True:
-                with self._reservation(repository) as reserved:
-                    self._take_turn(permit, its_gate)
+                with _NO_BUDGET if self.caller.budget is None else self._reservation(repository) as reserved:
+                    permit.acquire(partial(self.wait_for_turn, its_gate))
+                    while its_gate.reopens_at > self._ready_at and self.wait_for_reopening(its_gate.reopens_at):
+                        pass
+                    permit.sending_since = time.monotonic()
                     try:
                         result = attempt()
                     except Exception as error:
@@ -170,19 +174,11 @@ class Throttle:
         else:
             reserved.refused(Cooldown(wait, refusal.limit, refusal.window))
 
-    def _reservation(self, repository: Repository) -> AbstractContextManager[ReservedCommit | None]:
+    def _reservation(self, repository: Repository) -> ReservedCommit:
         budget = self.caller.budget
-        if budget is None:
-            return _NO_BUDGET
+        assert budget is not None
         budget.saw(repository, self.target.revision)
         return ReservedCommit(budget, repository, self.wait_for_reservation)
-
-    def _take_turn(self, permit: Permit, its_gate: gate.Gate) -> None:
-        """Wait for the commits before this one, and for the gate to reopen."""
-        permit.acquire(lambda granted, seconds: self.wait_for_turn(granted, seconds, its_gate.reopens_at))
-        while its_gate.reopens_at > self._ready_at and self.wait_for_reopening(its_gate.reopens_at):
-            pass
-        permit.sending_since = time.monotonic()
 
     # ---- waiting ---------------------------------------------------------------------------------------
 
@@ -264,10 +260,10 @@ class Throttle:
             why = f"{reservation.used} of {reservation.limit} commits are used"
         return self._wait(until, reservation.reason, why, reservation)
 
-    def wait_for_turn(self, granted: threading.Event, seconds: float, reopens_at: float) -> bool:
+    def wait_for_turn(self, its_gate: gate.Gate, granted: threading.Event, seconds: float) -> bool:
         """Wait for another commit of this process; returns whether to stop waiting."""
-        if reopens_at > self._emitted_until + _WORTH_EMITTING:
-            self._emit_pace(reopens_at, "gate")
+        if its_gate.reopens_at > self._emitted_until + _WORTH_EMITTING:
+            self._emit_pace(its_gate.reopens_at, "gate")
         with interrupt.Wait(self.caller, granted) as wait:
             if wait.for_event(min(_SHORT_TURN, seconds)):
                 return True
