@@ -167,13 +167,18 @@ def read_refusal(response: Any, *, now: float | None = None) -> Refusal:
 _Hint = tuple[str, float, float, bool]
 
 
+_READ = frozenset({"retry-after", "date", "ratelimit", "x-error-message"})
+
+
 def _headers(response: Any) -> dict[str, str]:
-    """The headers by lower-case name. The values of a repeated header are joined by commas, as HTTP allows."""
+    """The headers that matter, by lower-case name. A repeated header is joined by commas, as HTTP allows."""
     joined: dict[str, str] = {}
     with contextlib.suppress(Exception):  # a stand-in for a response may hold anything
         headers = response.headers
         for name, value in headers.items() if hasattr(headers, "items") else headers:
-            key = _decoded(name).lower()
+            key = (name if isinstance(name, str) else _decoded(name)).lower()
+            if key not in _READ:
+                continue
             for single in value if isinstance(value, (list, tuple)) else (value,):
                 before = f"{joined[key]}, " if key in joined else ""
                 joined[key] = (before + _decoded(single))[:_LONGEST_BODY]

@@ -28,6 +28,7 @@ from mat_vis_hub import errors, throttle
 from mat_vis_hub._hub.errors import raise_refusal
 from mat_vis_hub._hub.routes import Route, route_of
 from mat_vis_hub._internal import clock, sanitize
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.throttle import Caller, Target, Throttle
 
 MARK = "x-mat-vis-hub-call"  # the header by which a request names its `ThrottledHfApi`; never sent
@@ -35,7 +36,7 @@ _REFUSED = 429
 
 _marks: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _marked: WeakValueDictionary[str, Any] = WeakValueDictionary()
-_lock = threading.Lock()
+_lock = PerProcess(threading.Lock)
 _everywhere: list[Caller] = []  # the latest one applies
 
 
@@ -53,9 +54,8 @@ def mark_of(caller: Caller) -> str:
     """The value of the header that names `caller`, for as long as it exists."""
     mark = _marks.get(caller)
     if mark is None:
-        with _lock:
-            mark = _marks.setdefault(caller, uuid.uuid4().hex)
-            _marked[mark] = caller
+        mark = _marks[caller] = uuid.uuid4().hex
+        _marked[mark] = caller
     return mark
 
 
@@ -73,7 +73,7 @@ def install() -> bool:
     if not inspect.isfunction(send):
         return False
     if not hasattr(send, "_mat_vis_hub_wrapped"):
-        with _lock:
+        with _lock.value:
             _wrap(next(cls for cls in type(client).__mro__ if "send" in vars(cls)))
     return True
 
@@ -111,12 +111,15 @@ def _caller_of(client: Any, request: Any) -> Caller | None:
     mark = request.headers.get(MARK)
     if mark is not None:
         del request.headers[MARK]
-    if (current := throttle.current()) is not None:
-        return current.caller
-    if mark is not None:
+    current = throttle.current()
+    if current is not None:
+        caller: Caller | None = current.caller
+    elif mark is not None:
         return _marked.get(mark)
-    caller: Caller | None = _thread.job or (_everywhere[-1] if _everywhere else None)
-    return caller if caller is not None and client is get_session() else None  # else it is not huggingface_hub's
+    else:
+        caller = _thread.job or (_everywhere[-1] if _everywhere else None)
+    # Another client in this thread, such as a hook's, does not talk to the Hub.
+    return caller if caller is not None and client is get_session() else None
 
 
 def _commit(attempt: Callable[[], Any], request: Any, caller: Caller, route: Route) -> Any:
@@ -199,13 +202,13 @@ def _read(response: Any) -> None:
 def everywhere(caller: Caller) -> Iterator[None]:
     """Within this context, `caller` applies to every request of huggingface_hub in this process."""
     install()
-    with _lock:
+    with _lock.value:
         _everywhere.append(caller)
         _set_run_as_future(_run_as_future)  # until the last context ends
     try:
         yield
     finally:
-        with _lock:
+        with _lock.value:
             index = max(index for index, each in enumerate(_everywhere) if each is caller)
             del _everywhere[index]
             if not _everywhere:

@@ -115,6 +115,18 @@ class TestWhichRequestsAreOurs:
         assert not any(transport.MARK in names for names in sent)
         assert all("x-mine" in names for names in sent)
 
+    def test_a_hook_that_uses_a_client_of_its_own_gets_its_own_answers(self, api, hub):
+        answers: list = []
+
+        def post(event) -> None:
+            hub.answer(429, on="whoami")
+            answers.append(BaseClient().get(f"{hub.url}/api/whoami-v2").status_code)
+
+        api.hooks = type(api.hooks)([post])
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+        commit(api)
+        assert answers == [429]
+
     def test_a_copy_is_a_caller_of_its_own(self, api):
         import copy
         import pickle
