@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar, overload
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar, ov
 from huggingface_hub import CommitInfo, HfApi
 
 from mat_vis_hub import throttle, transport
+from mat_vis_hub._hub import downloads
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._hub.signatures import as_installed
 from mat_vis_hub._internal import clock, sanitize
@@ -560,6 +561,12 @@ class ThrottledHfApi(HfApi):
             create_pr=create_pr,
             parent_commit=parent_commit,
         )
+
+    if not TYPE_CHECKING and not downloads.forwards_headers():  # type checkers see HfApi's own
+
+        @wraps(HfApi.snapshot_download)
+        def snapshot_download(self, *args, **kwargs):
+            return downloads.snapshot_download(self, *args, **kwargs)
 
     # ---- batches and transactions ----
 

@@ -120,7 +120,8 @@ class TestWhichRequestsAreOurs:
 
         def post(event) -> None:
             hub.answer(429, on="whoami")
-            answers.append(BaseClient().get(f"{hub.url}/api/whoami-v2").status_code)
+            with BaseClient() as client:
+                answers.append(client.get(f"{hub.url}/api/whoami-v2").status_code)
 
         api.hooks = type(api.hooks)([post])
         hub.answer(429, headers={"Retry-After": "30"}, on="commit")
