@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -123,7 +124,7 @@ class LfsStore:
             upload.path.unlink(missing_ok=True)
 
     def _part(self, upload_id: str, number: int) -> Path:
-        if not upload_id.isalnum():  # it becomes a path
+        if not re.fullmatch("[0-9a-zA-Z]{1,64}", upload_id):  # it becomes a path
             raise ValueError(f"Not the id of an upload: {upload_id!r}.")
         return self._incoming / f"{upload_id}.{number}"
 

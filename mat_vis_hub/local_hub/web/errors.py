@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.requests import Request
@@ -71,8 +72,9 @@ def answer(request: Request, error: Exception) -> Response:
         Exchange.of(request.scope).refused_by = error.refused_by
     headers = {**error.headers}
     if error.status != 429:
-        # Headers are latin-1. The body has the characters that do not fit.
-        headers["X-Error-Message"] = error.message.encode("latin-1", "replace").decode("latin-1").replace("\n", " ")
+        # Headers are latin-1 without control characters. The body has the characters that do not fit.
+        message = error.message.encode("latin-1", "replace").decode("latin-1")
+        headers["X-Error-Message"] = re.sub(r"[\x00-\x1f\x7f]", " ", message).strip()
     if error.code:
         headers["X-Error-Code"] = error.code
     return JSONResponse(error.body, error.status, headers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote
 
 from starlette.exceptions import HTTPException
@@ -14,6 +15,9 @@ from mat_vis_hub.local_hub.model.repository import PULL_REQUEST, Repo
 from mat_vis_hub.local_hub.web.caller import Caller
 from mat_vis_hub.local_hub.web.errors import HubError
 from mat_vis_hub.local_hub.web.routing import KINDS, repo_key
+
+_T = TypeVar("_T")
+_KINDS: dict[type, str] = {str: "a string", int: "a number", bool: "a boolean", list: "an array"}
 
 
 def require_kind(request: Request) -> None:
@@ -51,7 +55,7 @@ def revision(request: Request) -> str:
 async def json_body(request: Request) -> dict[str, Any]:
     """Return the JSON object that the request carries, `{}` without a body. Raises 400 for anything else."""
     try:
-        body = json.loads(await request.body() or b"{}")
+        body = parse_json(await request.body() or b"{}")
     except ValueError as error:
         raise HubError(400, f"The request's body is not JSON: {error}") from None
     if not isinstance(body, dict):
@@ -59,10 +63,55 @@ async def json_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def required(body: dict[str, Any], field: str) -> Any:
-    if body.get(field) is None:
+def parse_json(content: bytes) -> Any:
+    """Parse JSON. Raises `ValueError` also for what Python accepts but could not send back: NaN, lone surrogates."""
+    text = content.decode()
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def optional(body: dict[str, Any], field: str, kind: type[_T]) -> _T | None:
+    """Return a field of a JSON object, None if it is missing or null. Raises 400 if it is not of type `kind`."""
+    value = body.get(field)
+    if value is not None and type(value) is not kind:
+        raise HubError(400, f'"{field}" must be {_KINDS[kind]}')
+    return value
+
+
+def required(body: dict[str, Any], field: str, kind: type[_T]) -> _T:
+    """As `optional`, but raise 400 if the field is missing."""
+    value = optional(body, field, kind)
+    if value is None:
         raise HubError(400, f'"{field}" is required')
-    return body[field]
+    return value
+
+
+def required_objects(body: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    items = required(body, field, list)
+    if not all(isinstance(item, dict) for item in items):
+        raise HubError(400, f'"{field}" must be an array of objects')
+    return items
+
+
+def required_size(body: dict[str, Any], field: str = "size") -> int:
+    size = required(body, field, int)
+    if size < 0:
+        raise HubError(400, f'"{field}" must be greater than or equal to 0')
+    return size
+
+
+def number(text: str, default: int) -> int:
+    """Return the number in a path or a query, or `default` if there is none that makes sense."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else default
 
 
 def flag(request: Request, name: str) -> bool:

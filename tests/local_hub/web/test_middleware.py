@@ -46,6 +46,7 @@ def test_an_error_message_can_have_characters_that_headers_cannot(repo, ask):
     answer = ask("GET", "/api/datasets/you/scratch/revision/%E2%82%AC%0Ax")
     assert answer.json == {"error": "Invalid rev id: €\nx"}
     assert answer.headers["X-Error-Message"] == "Invalid rev id: ? x"
+    assert ask("GET", "/api/datasets/you/scratch/revision/%00%7F").headers["X-Error-Message"] == "Invalid rev id:"
 
 
 def test_a_bug_is_a_500_and_is_logged(local_hub, ask, caplog, monkeypatch):

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from mat_vis_hub.local_hub.web.caller import Caller
 from mat_vis_hub.local_hub.web.errors import HubError
-from mat_vis_hub.local_hub.web.requests import json_body
+from mat_vis_hub.local_hub.web.requests import json_body, optional
 from mat_vis_hub.local_hub.web.routing import route
 
 
@@ -44,7 +44,7 @@ async def whoami(request: Request) -> Response:
 
 
 async def validate_yaml(request: Request) -> Response:
-    content = str((await json_body(request)).get("content", ""))
+    content = optional(await json_body(request), "content", str) or ""
     errors: list[dict[str, str]] = []
     warnings: list[dict[str, str]] = []
     try:

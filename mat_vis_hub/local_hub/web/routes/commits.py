@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +13,23 @@ from starlette.routing import Route
 
 from mat_vis_hub.local_hub.messages import CONFLICT, MISSING_LFS_FILE
 from mat_vis_hub.local_hub.model.lfs import LfsStore
+from mat_vis_hub.local_hub.model.names import is_valid_path
 from mat_vis_hub.local_hub.model.patterns import is_ignored, is_lfs
 from mat_vis_hub.local_hub.model.trees import Changes, File, Tree
 from mat_vis_hub.local_hub.web.errors import HubError, entry_not_found
 from mat_vis_hub.local_hub.web.quota import count_commit, require_quota
-from mat_vis_hub.local_hub.web.requests import committable_repo, flag, json_body, required, revision, writable_repo
+from mat_vis_hub.local_hub.web.requests import (
+    committable_repo,
+    flag,
+    json_body,
+    optional,
+    parse_json,
+    required,
+    required_objects,
+    required_size,
+    revision,
+    writable_repo,
+)
 from mat_vis_hub.local_hub.web.routing import API, route
 
 LARGEST_REGULAR_FILE = 10 * 1024 * 1024  # bytes; a larger file goes through LFS
@@ -41,16 +51,16 @@ async def preupload(request: Request) -> Response:
     head = repo.resolve(revision(request))
     body = await json_body(request)
     attributes = _text(caller.context.store, head.tree, ".gitattributes")
-    ignore = body.get("gitIgnore")
+    ignore = optional(body, "gitIgnore", str)
     if ignore is None:
         ignore = _text(caller.context.store, head.tree, ".gitignore")
-    files = [_instruction(file, head.tree, attributes, ignore) for file in required(body, "files")]
+    files = [_instruction(file, head.tree, attributes, ignore) for file in required_objects(body, "files")]
     return JSONResponse({"files": files, "commitOid": head.oid})
 
 
 def _instruction(file: dict[str, Any], tree: Tree, attributes: str, ignore: str) -> dict[str, Any]:
-    path = required(file, "path")
-    large = is_lfs(attributes, path) or file.get("size", 0) > LARGEST_REGULAR_FILE
+    path = required(file, "path", str)
+    large = is_lfs(attributes, path) or required_size(file) > LARGEST_REGULAR_FILE
     instruction = {
         "path": path,
         "uploadMode": "lfs" if large else "regular",
@@ -117,18 +127,19 @@ def _parsed(store: LfsStore, body: bytes) -> Payload:
     payload = None
     for number, line in enumerate(body.splitlines(), start=1):
         try:
-            item = json.loads(line)
-            key, value = item["key"], item["value"]
-            if key == "header":
-                payload = Payload(value["summary"], value.get("description") or "", value.get("parentCommit"))
-            elif payload is None:
-                raise HubError(400, "A commit starts with its header.")
-            else:
-                if key == "file":
-                    value = {"path": value["path"], "file": _stored(store, value)}
-                payload.operations.append((key, value))
-        except (ValueError, TypeError, KeyError, binascii.Error) as error:
+            item = parse_json(line)
+            key, value = item["key"], dict(item["value"])
+            if key == "file":
+                value["file"] = _stored(store, value)
+        except (ValueError, TypeError, KeyError) as error:
             raise HubError(400, f"Line {number} of the commit is malformed: {error!r}") from None
+        if payload is not None:
+            payload.operations.append((key, value))
+        elif key == "header":
+            summary, description = required(value, "summary", str), optional(value, "description", str)
+            payload = Payload(summary, description or "", optional(value, "parentCommit", str))
+        else:
+            raise HubError(400, "A commit starts with its header.")
     if payload is None:
         raise HubError(400, "A commit needs a header.")
     if not payload.summary:
@@ -137,7 +148,7 @@ def _parsed(store: LfsStore, body: bytes) -> Payload:
 
 
 def _stored(store: LfsStore, value: dict[str, Any]) -> File:
-    text = value["content"]
+    text = required(value, "content", str)
     content = base64.b64decode(text, validate=True) if value.get("encoding") == "base64" else text.encode()
     file = File.regular(content)
     store.put(file.sha256, [content])
@@ -169,15 +180,14 @@ def _changes(store: LfsStore, tree: Tree, payload: Payload) -> Changes:
 
 
 def _checked_path(value: dict[str, Any]) -> str:
-    path = str(value.get("path", "")).rstrip("/")
-    names = path.split("/")
-    if any(name in ("", ".", "..", ".git") for name in names):
+    path = required(value, "path", str).rstrip("/")
+    if not is_valid_path(path):
         raise HubError(400, f"Invalid path in the commit: {path!r}")
     return path
 
 
 def _large_file(store: LfsStore, path: str, value: dict[str, Any]) -> File:
-    oid = str(value.get("oid", ""))
+    oid = required(value, "oid", str)
     try:
         present = store.has(oid)
     except ValueError as error:
@@ -196,6 +206,6 @@ async def super_squash(request: Request) -> Response:
     caller, repo, user = writable_repo(request)
     body = await json_body(request)
     ref = repo.writable_ref(revision(request))
-    message = body.get("message") or "Super-squash"
+    message = optional(body, "message", str) or "Super-squash"
     repo.commit(ref, {}, title=message, author=user, time=caller.context.clock(), orphan=True)
     return JSONResponse({})

@@ -12,11 +12,11 @@ from starlette.routing import Route
 from mat_vis_hub.local_hub.model.repository import BRANCH, Discussion, Repo
 from mat_vis_hub.local_hub.web.errors import HubError
 from mat_vis_hub.local_hub.web.quota import count_commit, require_quota
-from mat_vis_hub.local_hub.web.requests import json_body, readable_repo, required, writable_repo
+from mat_vis_hub.local_hub.web.requests import json_body, number, optional, readable_repo, required, writable_repo
 from mat_vis_hub.local_hub.web.responses import iso
 from mat_vis_hub.local_hub.web.routing import API, route
 
-ONE = API + "/discussions/{num:int}"
+ONE = API + "/discussions/{num}"
 
 
 def routes() -> list[Route]:
@@ -59,9 +59,10 @@ def _comment_event(author: str, time: float, text: str) -> dict[str, Any]:
 
 def _one(request: Request, repo: Repo) -> Discussion:
     num = request.path_params["num"]
-    if num not in repo.discussions:
+    discussion = repo.discussions.get(number(num, 0))
+    if discussion is None:
         raise HubError(404, f"There is no discussion {num} in {repo.id}.")
-    return repo.discussions[num]
+    return discussion
 
 
 async def list_all(request: Request) -> Response:
@@ -86,15 +87,16 @@ async def create(request: Request) -> Response:
     caller, repo = readable_repo(request)
     user, now = caller.require_user(), caller.context.clock()
     body = await json_body(request)
-    is_pull_request = bool(body.get("pullRequest"))
+    is_pull_request = optional(body, "pullRequest", bool) or False
+    description = optional(body, "description", str) or ""
     discussion = repo.discuss(
-        required(body, "title"),
+        required(body, "title", str),
         author=user,
         time=now,
         status="draft" if is_pull_request else "open",
         base=BRANCH + "main" if is_pull_request else None,
     )
-    discussion.events.append(_comment_event(user, now, body.get("description") or ""))
+    discussion.events.append(_comment_event(user, now, description))
     repo.save()
     url = f"{request.base_url}{repo.web_path}/discussions/{discussion.num}"
     return JSONResponse({"num": discussion.num, "url": url, "pullRequest": is_pull_request})
@@ -112,14 +114,14 @@ async def details(request: Request) -> Response:
 
 async def comment(request: Request) -> Response:
     caller, repo = readable_repo(request)
-    text = required(await json_body(request), "comment")
+    text = required(await json_body(request), "comment", str)
     event = _comment_event(caller.require_user(), caller.context.clock(), text)
     return _added(repo, _one(request, repo), event, "newMessage")
 
 
 async def rename(request: Request) -> Response:
     caller, repo, user = writable_repo(request)
-    title = required(await json_body(request), "title")
+    title = required(await json_body(request), "title", str)
     discussion = _one(request, repo)
     event = _event("title-change", user, caller.context.clock(), {"from": discussion.title, "to": title})
     discussion.title = title
@@ -128,7 +130,7 @@ async def rename(request: Request) -> Response:
 
 async def change_status(request: Request) -> Response:
     caller, repo, user = writable_repo(request)
-    status = required(await json_body(request), "status")
+    status = required(await json_body(request), "status", str)
     discussion = _one(request, repo)
     if status not in ("open", "closed") or discussion.status == "merged":
         raise HubError(400, f"A discussion that is {discussion.status} cannot become {status}.")

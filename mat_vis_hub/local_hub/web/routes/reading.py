@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -14,7 +13,7 @@ from starlette.routing import Route
 from mat_vis_hub.local_hub.model.repository import Commit, Repo
 from mat_vis_hub.local_hub.model.trees import File, Tree
 from mat_vis_hub.local_hub.web.errors import HubError, entry_not_found
-from mat_vis_hub.local_hub.web.requests import flag, readable_repo, revision
+from mat_vis_hub.local_hub.web.requests import flag, number, optional, parse_json, readable_repo, required, revision
 from mat_vis_hub.local_hub.web.responses import iso, next_page
 from mat_vis_hub.local_hub.web.routing import API, route, web_routes
 
@@ -45,8 +44,7 @@ async def tree(request: Request) -> Response:
         raise entry_not_found(f'{path} does not exist on "{revision(request)}"', commit=commit.oid)
     expand = flag(request, "expand")
     size = EXPANDED_TREE_PAGE if expand else TREE_PAGE
-    limit = request.query_params.get("limit", "")
-    size = min(size, int(limit)) if limit.isdigit() and int(limit) else size
+    size = min(size, number(request.query_params.get("limit", ""), 0) or size)
     walk = folder.walk(path + "/" if path else "", recursive=flag(request, "recursive"))
     page = list(itertools.islice(walk, offset, offset + size + 1))
     headers = {"X-Repo-Commit": commit.oid}
@@ -60,9 +58,9 @@ def _tree_position(repo: Repo, request: Request) -> tuple[Commit, int]:
     oid, _, offset = request.query_params.get("cursor", "").partition(":")
     if not oid:
         return repo.resolve(revision(request)), 0
-    if oid not in repo.commits or not offset.isdigit():
+    if oid not in repo.commits or number(offset, -1) < 0:
         raise HubError(400, "Invalid cursor")
-    return repo.commits[oid], int(offset)
+    return repo.commits[oid], number(offset, 0)
 
 
 async def paths_info(request: Request) -> Response:
@@ -77,12 +75,15 @@ async def paths_info(request: Request) -> Response:
 def _wanted_paths(body: bytes) -> tuple[list[str], bool]:
     """Return the paths and the flag `expand` of a form, which clients send, or of a JSON object."""
     try:
-        if body.lstrip().startswith(b"{"):
-            wanted = json.loads(body)
-            return list(wanted["paths"]), bool(wanted.get("expand"))
+        wanted = parse_json(body) if body.lstrip().startswith(b"{") else None
         form = parse_qs(body.decode())
-    except (ValueError, KeyError, TypeError) as error:
-        raise HubError(400, f"Invalid paths: {error!r}") from None
+    except ValueError as error:
+        raise HubError(400, f"Invalid paths: {error}") from None
+    if wanted is not None:
+        paths = required(wanted, "paths", list)
+        if not all(isinstance(path, str) for path in paths):
+            raise HubError(400, '"paths" must be an array of strings')
+        return paths, optional(wanted, "expand", bool) or False
     return form.get("paths", []), form.get("expand", [""])[0].lower() in ("1", "true")
 
 
@@ -112,9 +113,8 @@ async def history(request: Request) -> Response:
     _, repo = readable_repo(request)
     commits = list(repo.history(repo.resolve(revision(request))))
     query = request.query_params
-    page = int(query["p"]) if query.get("p", "").isdigit() else 0
-    limit = query.get("limit", "")
-    size = min(int(limit), LARGEST_HISTORY_PAGE) if limit.isdigit() and int(limit) else HISTORY_PAGE
+    page = number(query.get("p", ""), 0)
+    size = min(number(query.get("limit", ""), 0) or HISTORY_PAGE, LARGEST_HISTORY_PAGE)
     formatted = "formatted" in query.getlist("expand[]") + query.getlist("expand")
     headers = {"X-Total-Count": str(len(commits))}
     if len(commits) > (page + 1) * size:

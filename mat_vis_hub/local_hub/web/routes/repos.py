@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mat_vis_hub.local_hub.model.errors import RevisionNotFound
+from mat_vis_hub.local_hub.model.names import is_valid_ref, is_valid_repo_id
 from mat_vis_hub.local_hub.model.patterns import default_gitattributes
 from mat_vis_hub.local_hub.model.repository import BRANCH, PULL_REQUEST, REPO_TYPES, TAG, Commit, Repo
 from mat_vis_hub.local_hub.model.trees import File
@@ -20,6 +20,8 @@ from mat_vis_hub.local_hub.web.errors import HubError, repo_not_found
 from mat_vis_hub.local_hub.web.requests import (
     flag,
     json_body,
+    number,
+    optional,
     readable_repo,
     require_kind,
     required,
@@ -52,19 +54,18 @@ def routes() -> list[Route]:
 
 def _wants_private(body: dict[str, Any]) -> bool | None:
     """Return what older clients send as `private` and newer ones as `visibility`. None if it is neither."""
-    if "visibility" in body:
-        return bool(body["visibility"] != "public")
-    return bool(body["private"]) if body.get("private") is not None else None
+    visibility = optional(body, "visibility", str)
+    if visibility not in (None, "public", "private", "protected"):
+        raise HubError(400, f'"visibility" must be one of [public, private, protected], not {visibility}')
+    return optional(body, "private", bool) if visibility is None else visibility != "public"
 
 
 async def create(request: Request) -> Response:
     caller = Caller.of(request)
     body = await json_body(request)
-    repo_type = body.get("type") or "model"
-    namespace = body.get("organization") or caller.context.access.user
-    repo_id = f"{namespace}/{required(body, 'name')}"
-    if repo_type not in REPO_TYPES or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id):
-        raise HubError(400, f"Invalid repo type or name: {repo_type} {repo_id}")
+    repo_type, namespace = _type_and_namespace(caller, body)
+    repo_id = f"{namespace}/{required(body, 'name', str)}"
+    _require_valid(repo_type, repo_id)
     user = caller.require_write(
         namespace, f'You don\'t have the rights to create a {repo_type} under the namespace "{namespace}"'
     )
@@ -76,10 +77,19 @@ async def create(request: Request) -> Response:
         url = f"{request.base_url}{present.web_path}"
         message = f"You already created this {repo_type} repo: {repo_id}"
         raise HubError(409, message, body={"url": url, "name": repo_id, "id": repo_id})
-    repo = Repo(repo_type, repo_id, caller.context.clock(), private=private, sdk=body.get("sdk"))
+    repo = Repo(repo_type, repo_id, caller.context.clock(), private=private, sdk=optional(body, "sdk", str))
     caller.context.repos.add(repo)
     _initial_commit(caller.context, repo, user)
     return JSONResponse({"url": f"{request.base_url}{repo.web_path}", "name": repo_id, "id": repo_id})
+
+
+def _type_and_namespace(caller: Caller, body: dict[str, Any]) -> tuple[str, str]:
+    return optional(body, "type", str) or "model", optional(body, "organization", str) or caller.context.access.user
+
+
+def _require_valid(repo_type: str, repo_id: str) -> None:
+    if repo_type not in REPO_TYPES or not is_valid_repo_id(repo_id):
+        raise HubError(400, f"Invalid repo type or name: {repo_type} {repo_id}")
 
 
 def _initial_commit(context: HubContext, repo: Repo, user: str) -> None:
@@ -90,8 +100,7 @@ def _initial_commit(context: HubContext, repo: Repo, user: str) -> None:
     repo.commit(BRANCH + "main", {".gitattributes": file}, title="initial commit", author=user, time=context.clock())
 
 
-def _named_repo(caller: Caller, body: dict[str, Any], repo_id: str, action: str) -> Repo:
-    repo_type = body.get("type") or "model"
+def _named_repo(caller: Caller, repo_type: str, repo_id: str, action: str) -> Repo:
     repo = caller.repo(repo_type, repo_id)
     caller.require_write(repo.namespace, f"You don't have the rights to {action} the {repo_type} {repo_id}")
     return repo
@@ -100,16 +109,19 @@ def _named_repo(caller: Caller, body: dict[str, Any], repo_id: str, action: str)
 async def delete(request: Request) -> Response:
     caller = Caller.of(request)
     body = await json_body(request)
-    namespace = body.get("organization") or caller.context.access.user
-    caller.context.repos.remove(_named_repo(caller, body, f"{namespace}/{required(body, 'name')}", "delete"))
+    repo_type, namespace = _type_and_namespace(caller, body)
+    repo_id = f"{namespace}/{required(body, 'name', str)}"
+    caller.context.repos.remove(_named_repo(caller, repo_type, repo_id, "delete"))
     return JSONResponse({})
 
 
 async def move(request: Request) -> Response:
     caller = Caller.of(request)
     body = await json_body(request)
-    repo = _named_repo(caller, body, required(body, "fromRepo"), "move")
-    target = required(body, "toRepo")
+    repo_type, _ = _type_and_namespace(caller, body)
+    repo = _named_repo(caller, repo_type, required(body, "fromRepo", str), "move")
+    target = required(body, "toRepo", str)
+    _require_valid(repo.type, target)
     caller.require_write(target.partition("/")[0], f"You don't have the rights to move a repository to {target}")
     if caller.context.repos.get(repo.type, target):
         raise HubError(409, f"There is a {repo.type} repo with this name already: {target}")
@@ -125,8 +137,7 @@ async def list_repos(request: Request) -> Response:
         hidden = repo.private and caller.anonymous
         if not hidden and author in (None, repo.namespace) and search.lower() in repo.id.lower():
             listed.append(_description(repo, repo.head(BRANCH + "main")))
-    limit = request.query_params.get("limit", "")
-    return JSONResponse(listed[: int(limit)] if limit.isdigit() else listed)
+    return JSONResponse(listed[: number(request.query_params.get("limit", ""), len(listed))])
 
 
 async def no_such_repo(request: Request) -> Response:
@@ -185,7 +196,10 @@ async def settings(request: Request) -> Response:
     body = await json_body(request)
     private = _wants_private(body)
     repo.private = repo.private if private is None else private
-    repo.gated = body.get("gated", repo.gated)
+    gated = body.get("gated", repo.gated)
+    if gated is not False and gated not in ("auto", "manual"):
+        raise HubError(400, '"gated" must be one of [auto, manual, false]')
+    repo.gated = gated
     repo.save()
     return JSONResponse({"private": repo.private, "gated": repo.gated})
 
@@ -219,11 +233,11 @@ async def refs(request: Request) -> Response:
 async def create_branch(request: Request) -> Response:
     _, repo, _ = writable_repo(request)
     body = await json_body(request)
-    ref = BRANCH + unquote(request.path_params["branch"])
-    start = repo.resolve(body.get("startingPoint") or "main")
+    ref = _new_ref(BRANCH, unquote(request.path_params["branch"]))
+    start = repo.resolve(optional(body, "startingPoint", str) or "main")
     if ref in repo.refs:
         raise HubError(409, f"Reference already exists: {ref}")
-    if body.get("emptyBranch"):
+    if optional(body, "emptyBranch", bool):
         raise HubError(501, "This local Hub does not create empty branches.")
     repo.set_ref(ref, start.oid)
     return JSONResponse({})
@@ -241,7 +255,7 @@ async def create_tag(request: Request) -> Response:
     _, repo, _ = writable_repo(request)
     body = await json_body(request)
     target = repo.resolve(revision(request))
-    ref = TAG + required(body, "tag")
+    ref = _new_ref(TAG, required(body, "tag", str))
     if ref in repo.refs:
         raise HubError(409, f"Tag reference exists already: {ref}")
     repo.set_ref(ref, target.oid)
@@ -251,6 +265,12 @@ async def create_tag(request: Request) -> Response:
 async def delete_tag(request: Request) -> Response:
     _, repo, _ = writable_repo(request)
     return _delete_ref(repo, TAG, revision(request))
+
+
+def _new_ref(prefix: str, name: str) -> str:
+    if not is_valid_ref(prefix + name):
+        raise HubError(400, f"Invalid reference name: {name}")
+    return prefix + name
 
 
 def _delete_ref(repo: Repo, prefix: str, name: str) -> Response:

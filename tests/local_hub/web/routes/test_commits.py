@@ -204,6 +204,7 @@ def test_a_failed_commit_changes_nothing(files, commit):
         ndjson(("lfsFile", {"path": "a", "oid": "../../etc"})),
         ndjson(("renamedFile", {"path": "a"})),
         ndjson(summary=""),
+        ndjson(("header", {"summary": "another"})),
         ndjson(("file", {"path": "a", "content": ""})).split(b"\n", 1)[1],
     ],
 )

@@ -105,6 +105,14 @@ def test_an_invalid_oid_is_an_error_of_its_object(batch):
     assert bad["error"]["code"] == 422
 
 
+@pytest.mark.local_hub(multipart_threshold=10)
+def test_an_upload_has_no_more_than_10_000_parts(batch):
+    assert len(batch((OID, 100_000))[0]["actions"]["upload"]["header"]) == 10_001
+    (described,) = batch((OID, 10**30))
+    assert described["error"]["code"] == 422
+    assert "too large" in described["error"]["message"]
+
+
 @pytest.mark.local_hub(token="hf_local")
 def test_uploads_need_the_right_to_write(repo, ask):
     assert ask("POST", BATCH, {"operation": "upload", "objects": []}, token=None).status == 401
