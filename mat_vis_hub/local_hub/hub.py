@@ -51,13 +51,17 @@ class LocalHub:
             count.
         api_window (`float`, *optional*, defaults to `300`):
             Seconds. The window of `api_limit`.
+        commit_duration (`float`, *optional*, defaults to `0.0`):
+            Real seconds that a commit, a merge or a squash takes. The repository accepts no other one meanwhile: it
+            is refused with 409, "Another commit operation is in progress for this repository". With `0` commits take
+            no time and never meet. The real Hub takes one to several seconds.
         path (`str` or `os.PathLike`, *optional*):
             A folder where repositories survive a restart, also of a process that was killed. The limits start anew.
             Defaults to memory, and a temporary folder for large files that `stop()` deletes.
         clock (`Callable`, *optional*):
             Returns the time in seconds since the epoch, for limits, dates of commits and records. Defaults to the
-            package's clock, so `mat_vis_hub.testing.virtual_time()` moves it. Two things use real time: a `delay`,
-            and the expiry of Xet tokens, which clients compare with their own clock.
+            package's clock, so `mat_vis_hub.testing.virtual_time()` moves it. Three things use real time: a `delay`,
+            `commit_duration`, and the expiry of Xet tokens, which clients compare with their own clock.
         host (`str`, *optional*, defaults to `"127.0.0.1"`):
             The address to listen on.
         port (`int`, *optional*, defaults to `0`):
@@ -95,6 +99,7 @@ class LocalHub:
         api_limit: int | None = 1000,
         api_window: float = 300,
         *,
+        commit_duration: float = 0.0,
         path: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
         host: str = "127.0.0.1",
@@ -109,6 +114,7 @@ class LocalHub:
             model=model,
             api_limit=api_limit,
             api_window=api_window,
+            commit_duration=commit_duration,
             path=path,
             clock=clock or package_clock.wall,
             host=host,
@@ -189,7 +195,7 @@ class LocalHub:
 
     @property
     def refusals(self) -> list[SeenRefusal]:
-        """The answers with status 429 so far."""
+        """The answers with status 429 so far, and those of `commit_duration` with 409."""
         return self._recorder.refusals
 
     @property

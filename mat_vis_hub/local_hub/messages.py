@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 CONFLICT = "A commit has happened since. Please refresh and try again."
+COMMIT_IN_PROGRESS = "Another commit operation is in progress for this repository. Please try again later."
 READ_ONLY = "Forbidden: pass `create_pr=1` as a query parameter to create a Pull Request"
 MISSING_LFS_FILE = (
     "Your push was rejected because an LFS pointer pointed to a file that does not exist. For instance, this can "

@@ -55,11 +55,11 @@ class SeenCommit:
 @dataclass(frozen=True)
 class SeenRefusal:
     """
-    An answer 429.
+    An answer 429, or the 409 of a repository that is carrying out another commit.
 
     Args:
         time (`float`): Seconds since the epoch, on the Hub's clock.
-        kind (`str`): Why: `"commit"` or `"api"` for the two limits, `"scripted"` for `LocalHub.answer`.
+        kind (`str`): `"commit"` or `"api"` for a limit, `"lock"` for the 409, `"scripted"` for `LocalHub.answer`.
         endpoint (`str`): One of `LocalHub.endpoints`, or `"unknown"`.
         repo_type (`str`, *optional*): The repository's type; `None` if the request was about none.
         repo (`str`, *optional*): The repository's id.

@@ -21,6 +21,7 @@ class Settings:
     model: str = "fixed"
     api_limit: int | None = 1000
     api_window: float = 300
+    commit_duration: float = 0.0
     path: str | os.PathLike[str] | None = None
     clock: Clock = package_clock.wall
     host: str = "127.0.0.1"
@@ -35,6 +36,8 @@ class Settings:
             self._check(value is None or _is_whole(value, 0), name, "a whole number, 0 or more, or None for no limit")
         for name in ("window", "api_window"):
             self._check(_is_positive(getattr(self, name)), name, "a number of seconds above 0")
+        valid = self.commit_duration == 0 or _is_positive(self.commit_duration)
+        self._check(valid, "commit_duration", "a number of seconds, 0 or more")
         self._check(self.model in MODELS, "model", f"one of {', '.join(map(repr, MODELS))}")
         self._check(_is_whole(self.port, 0) and self.port < 65536, "port", "a whole number from 0 to 65535")
         self._check(_is_whole(self.multipart_threshold, 1), "multipart_threshold", "a number of bytes, 1 or more")

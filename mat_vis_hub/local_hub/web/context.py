@@ -16,6 +16,7 @@ from mat_vis_hub.local_hub.model.registry import Registry
 from mat_vis_hub.local_hub.recorder import Recorder
 from mat_vis_hub.local_hub.settings import Settings
 from mat_vis_hub.local_hub.web.access import Access
+from mat_vis_hub.local_hub.web.commit_lock import CommitLocks
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class HubContext:
     store: LfsStore
     commit_limit: Limiter
     api_limit: Limiter
+    commit_locks: CommitLocks
     access: Access
     clock: Clock
     multipart_threshold: int
@@ -40,6 +42,7 @@ class HubContext:
             store=LfsStore(folder / "lfs" if folder else None),
             commit_limit=Limiter(settings.limit, settings.window, settings.model, settings.clock),
             api_limit=Limiter(settings.api_limit, settings.api_window, "fixed", settings.clock),
+            commit_locks=CommitLocks(settings.commit_duration),
             access=Access(settings.token, settings.owners),
             clock=settings.clock,
             multipart_threshold=settings.multipart_threshold,

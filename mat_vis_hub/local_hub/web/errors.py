@@ -28,7 +28,7 @@ class HubError(Exception):
         body (`dict`, *optional*):
             More fields of the JSON body.
         refused_by (`str`, *optional*):
-            For 429: the limit that the recorder names.
+            What refused the request, for the recorder.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class HubMiddleware:
         if fault and fault.drop:
             await self._drop(exchange, fault, receive, raw_send)
         elif fault and fault.status is not None:
-            exchange.refused_by = "scripted"
+            exchange.refused_by = "scripted" if fault.status == 429 else None
             await _read_body(receive)
             await _answer(fault.status, fault.body, fault.headers)(exchange.scope, receive, send)
         elif _is_api(exchange) and not self._context.api_limit.take(exchange.caller):
@@ -115,7 +115,7 @@ class HubMiddleware:
         recorder.add(
             SeenRequest(now, scope["method"], scope["path"], exchange.endpoint, status, exchange.bytes_received)
         )
-        if status == 429 and exchange.refused_by:
+        if status is not None and exchange.refused_by:
             recorder.add(SeenRefusal(now, exchange.refused_by, exchange.endpoint, exchange.repo_type, exchange.repo))
 
 

@@ -15,7 +15,9 @@ from mat_vis_hub.local_hub.messages import CONFLICT, MISSING_LFS_FILE
 from mat_vis_hub.local_hub.model.lfs import LfsStore
 from mat_vis_hub.local_hub.model.names import is_valid_path
 from mat_vis_hub.local_hub.model.patterns import is_ignored, is_lfs
+from mat_vis_hub.local_hub.model.repository import Repo
 from mat_vis_hub.local_hub.model.trees import Changes, File, Tree
+from mat_vis_hub.local_hub.web.caller import Caller
 from mat_vis_hub.local_hub.web.errors import HubError, entry_not_found
 from mat_vis_hub.local_hub.web.quota import count_commit, require_quota
 from mat_vis_hub.local_hub.web.requests import (
@@ -97,8 +99,16 @@ async def commit(request: Request) -> Response:
     opens_pr = flag(request, "create_pr")
     caller, repo, user = committable_repo(request, revision(request), opens_pr=opens_pr)
     payload = await run_in_threadpool(_parsed, caller.context.store, await request.body())
-    # Nothing is awaited from here on, so commits are carried out one after the other.
     require_quota(caller.context, repo)
+    async with caller.context.commit_locks.hold(repo):
+        # Nothing is awaited inside, so a commit is carried out as a whole.
+        return JSONResponse(_carry_out(request, caller, repo, payload, user, opens_pr=opens_pr))
+
+
+def _carry_out(
+    request: Request, caller: Caller, repo: Repo, payload: Payload, user: str, *, opens_pr: bool
+) -> dict[str, Any]:
+    caller.repo(repo.type, repo.id)  # it may have been deleted meanwhile
     ref = repo.writable_ref(revision(request))
     head = repo.head(ref)
     if payload.parent and not head.oid.startswith(payload.parent):
@@ -119,7 +129,7 @@ async def commit(request: Request) -> Response:
     )
     count_commit(caller.context, repo, ref, made)
     body |= {"commitOid": made.oid, "commitUrl": f"{request.base_url}{repo.web_path}/commit/{made.oid}"}
-    return JSONResponse(body)
+    return body
 
 
 def _parsed(store: LfsStore, body: bytes) -> Payload:
@@ -201,11 +211,13 @@ async def super_squash(request: Request) -> Response:
     """
     Replace the history of a branch by one commit.
 
-    Whether the real Hub counts it as a commit is not documented. Here it neither counts nor is refused.
+    Whether the real Hub counts it as a commit is not documented. Here the quota neither counts nor refuses it.
     """
     caller, repo, user = writable_repo(request)
     body = await json_body(request)
-    ref = repo.writable_ref(revision(request))
     message = optional(body, "message", str) or "Super-squash"
-    repo.commit(ref, {}, title=message, author=user, time=caller.context.clock(), orphan=True)
+    async with caller.context.commit_locks.hold(repo):
+        caller.repo(repo.type, repo.id)  # it may have been deleted meanwhile
+        ref = repo.writable_ref(revision(request))
+        repo.commit(ref, {}, title=message, author=user, time=caller.context.clock(), orphan=True)
     return JSONResponse({})

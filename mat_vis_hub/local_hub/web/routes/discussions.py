@@ -142,14 +142,16 @@ async def change_status(request: Request) -> Response:
 async def merge(request: Request) -> Response:
     """Merge a pull request. The merge is a commit: the quota counts it, and refuses it when it is used up."""
     caller, repo, user = writable_repo(request)
-    discussion = _one(request, repo)
-    if discussion.base is None or not _is_open(discussion):
-        raise HubError(400, f"Only an open pull request can be merged, and {discussion.num} is not one.")
     require_quota(caller.context, repo)
-    made = repo.merge(discussion, author=user, time=caller.context.clock())
-    count_commit(caller.context, repo, discussion.base, made)
-    event = _event("status-change", user, caller.context.clock(), {"status": "merged"})
-    return _added(repo, discussion, event, "newStatus")
+    async with caller.context.commit_locks.hold(repo):
+        caller.repo(repo.type, repo.id)  # it may have been deleted meanwhile
+        discussion = _one(request, repo)
+        if discussion.base is None or not _is_open(discussion):
+            raise HubError(400, f"Only an open pull request can be merged, and {discussion.num} is not one.")
+        made = repo.merge(discussion, author=user, time=caller.context.clock())
+        count_commit(caller.context, repo, discussion.base, made)
+        event = _event("status-change", user, caller.context.clock(), {"status": "merged"})
+        return _added(repo, discussion, event, "newStatus")
 
 
 def _added(repo: Repo, discussion: Discussion, event: dict[str, Any], name: str) -> Response:
