@@ -50,7 +50,11 @@ class LocalHub:
             fixed window. `None` for no limit and no `RateLimit` headers. Downloads and uploads of content do not
             count.
         api_window (`float`, *optional*, defaults to `300`):
-            Seconds. The window of `api_limit`.
+            Seconds. The window of `api_limit` and of `resolvers_limit`.
+        resolvers_limit (`int`, *optional*):
+            Downloads (requests to `/resolve/`) that a caller may make per fixed window. Their answers carry the
+            `RateLimit` headers of this limit. Defaults to no limit, and the headers of `api_limit`. The real Hub has
+            5,000 for free accounts.
         commit_duration (`float`, *optional*, defaults to `0.0`):
             Real seconds that a commit, a merge or a squash takes. The repository accepts no other one meanwhile: it
             is refused with 409, "Another commit operation is in progress for this repository". With `0` commits take
@@ -99,6 +103,7 @@ class LocalHub:
         api_limit: int | None = 1000,
         api_window: float = 300,
         *,
+        resolvers_limit: int | None = None,
         commit_duration: float = 0.0,
         path: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
@@ -114,6 +119,7 @@ class LocalHub:
             model=model,
             api_limit=api_limit,
             api_window=api_window,
+            resolvers_limit=resolvers_limit,
             commit_duration=commit_duration,
             path=path,
             clock=clock or package_clock.wall,
@@ -195,7 +201,7 @@ class LocalHub:
 
     @property
     def refusals(self) -> list[SeenRefusal]:
-        """The answers with status 429 so far, and those of `commit_duration` with 409."""
+        """The answers with status 429 so far, and those with 409 of `commit_duration`."""
         return self._recorder.refusals
 
     @property

@@ -26,11 +26,11 @@ def commit_refusal(limit: int, window: float, wait: float) -> str:
     )
 
 
-def api_refusal(limit: int, window: float) -> str:
-    """The refusal of a request beyond `limit` per `window` seconds."""
+def api_refusal(limit: int, window: float, bucket: str = "api") -> str:
+    """The refusal of a request beyond the `limit` of a bucket per `window` seconds."""
     period = _counted(int(window // 60), "minute") if window >= 60 and window % 60 == 0 else f"{window:g} seconds"
     return (
-        f"We had to rate limit you, you hit the quota of {limit} api requests per {period} period. Upgrade to a "
+        f"We had to rate limit you, you hit the quota of {limit} {bucket} requests per {period} period. Upgrade to a "
         "PRO user or Team/Enterprise organization account (https://hf.co/pricing) to get higher limits. "
         "See https://huggingface.co/docs/hub/rate-limits"
     )

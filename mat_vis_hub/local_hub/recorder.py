@@ -59,7 +59,8 @@ class SeenRefusal:
 
     Args:
         time (`float`): Seconds since the epoch, on the Hub's clock.
-        kind (`str`): `"commit"` or `"api"` for a limit, `"lock"` for the 409, `"scripted"` for `LocalHub.answer`.
+        kind (`str`): `"commit"`, `"api"` or `"resolvers"` for a limit, `"lock"` for the 409, `"scripted"` for
+            `LocalHub.answer`.
         endpoint (`str`): One of `LocalHub.endpoints`, or `"unknown"`.
         repo_type (`str`, *optional*): The repository's type; `None` if the request was about none.
         repo (`str`, *optional*): The repository's id.

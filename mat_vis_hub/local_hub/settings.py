@@ -21,6 +21,7 @@ class Settings:
     model: str = "fixed"
     api_limit: int | None = 1000
     api_window: float = 300
+    resolvers_limit: int | None = None
     commit_duration: float = 0.0
     path: str | os.PathLike[str] | None = None
     clock: Clock = package_clock.wall
@@ -31,7 +32,7 @@ class Settings:
     multipart_threshold: int = 5 * GIGABYTE
 
     def __post_init__(self) -> None:
-        for name in ("limit", "api_limit"):
+        for name in ("limit", "api_limit", "resolvers_limit"):
             value = getattr(self, name)
             self._check(value is None or _is_whole(value, 0), name, "a whole number, 0 or more, or None for no limit")
         for name in ("window", "api_window"):

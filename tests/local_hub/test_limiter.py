@@ -156,3 +156,24 @@ def test_without_an_api_limit_there_are_no_headers(ask):
     answer = ask("GET", "/api/models")
     assert answer.headers["RateLimit"] is None
     assert answer.headers["RateLimit-Policy"] is None
+
+
+# ---- downloads -------------------------------------------------------------------------------------------
+
+DOWNLOAD = "/datasets/you/scratch/resolve/main/.gitattributes"
+
+
+@pytest.mark.local_hub(api_limit=5, resolvers_limit=2, clock=CLOCK.now)
+def test_downloads_can_have_a_limit_of_their_own(local_hub, repo, ask):
+    assert ask("GET", DOWNLOAD).headers["RateLimit"] == '"resolvers";r=1;t=300'
+    CLOCK.advance(10)
+    assert ask("HEAD", DOWNLOAD).headers["RateLimit"] == '"resolvers";r=0;t=290'
+    refused = ask("GET", DOWNLOAD)
+    assert refused.status == 429
+    assert refused.headers["RateLimit"] == '"resolvers";r=0;t=290'
+    assert refused.headers["RateLimit-Policy"] == '"fixed window";"resolvers";q=2;w=300'
+    assert "the quota of 2 resolvers requests per 5 minutes period" in refused.json["error"]
+    assert ask("GET", "/api/whoami-v2").headers["RateLimit"].startswith('"api";r=3;')  # after create_repo and this one
+    assert [(seen.kind, seen.endpoint) for seen in local_hub.refusals] == [("resolvers", "resolve")]
+    CLOCK.advance(290)
+    assert ask("GET", DOWNLOAD).status == 200

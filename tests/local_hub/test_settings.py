@@ -18,6 +18,7 @@ from mat_vis_hub.local_hub import LocalHub
         ({"model": "leaky"}, "model is 'leaky'; it is one of 'fixed', 'sliding'"),
         ({"api_limit": -1}, "api_limit is -1"),
         ({"api_window": -5}, "api_window is -5"),
+        ({"resolvers_limit": 0.5}, "resolvers_limit is 0.5; it is a whole number, 0 or more, or None for no limit"),
         ({"port": 99999}, "port is 99999; it is a whole number from 0 to 65535"),
         ({"port": -1}, "port is -1"),
         ({"multipart_threshold": 0}, "multipart_threshold is 0"),

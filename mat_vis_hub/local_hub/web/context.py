@@ -26,7 +26,7 @@ class HubContext:
     repos: Registry
     store: LfsStore
     commit_limit: Limiter
-    api_limit: Limiter
+    buckets: dict[str, Limiter]
     commit_locks: CommitLocks
     access: Access
     clock: Clock
@@ -41,7 +41,10 @@ class HubContext:
             repos=Registry(Archive(folder / "repos") if folder else None),
             store=LfsStore(folder / "lfs" if folder else None),
             commit_limit=Limiter(settings.limit, settings.window, settings.model, settings.clock),
-            api_limit=Limiter(settings.api_limit, settings.api_window, "fixed", settings.clock),
+            buckets={
+                "api": Limiter(settings.api_limit, settings.api_window, "fixed", settings.clock),
+                "resolvers": Limiter(settings.resolvers_limit, settings.api_window, "fixed", settings.clock),
+            },
             commit_locks=CommitLocks(settings.commit_duration),
             access=Access(settings.token, settings.owners),
             clock=settings.clock,

@@ -1,4 +1,4 @@
-"""The outermost layer, plain ASGI: plays faults, applies the API limit, and records every answer.
+"""The outermost layer, plain ASGI: plays faults, applies the limits of requests, and records every answer.
 
 It is no Starlette middleware because a dropped connection is no response: it needs uvicorn's transport.
 """
@@ -58,10 +58,10 @@ class HubMiddleware:
             exchange.refused_by = "scripted" if fault.status == 429 else None
             await _read_body(receive)
             await _answer(fault.status, fault.body, fault.headers)(exchange.scope, receive, send)
-        elif _is_api(exchange) and not self._context.api_limit.take(exchange.caller):
-            exchange.refused_by = "api"
+        elif not self._take(exchange):
+            exchange.refused_by = self._bucket(exchange)
             await _read_body(receive)
-            await _api_refusal(self._context.api_limit)(exchange.scope, receive, send)
+            await self._refusal(exchange.refused_by)(exchange.scope, receive, send)
         else:
             await self._app(exchange.scope, receive, send)
 
@@ -97,8 +97,26 @@ class HubMiddleware:
     def _common_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         date = formatdate(self._context.clock(), usegmt=True)
         headers = {"date": date, "x-request-id": f"Root=1-{uuid.uuid4()}"}
-        headers |= _ratelimit_headers(self._context.api_limit, exchange.caller)
+        bucket = self._bucket(exchange)
+        headers |= _ratelimit_headers(bucket, self._context.buckets[bucket], exchange.caller)
         return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    def _take(self, exchange: Exchange) -> bool:
+        """Count the request, and return whether there was room for it. Uploads of content do not count."""
+        bucket = self._bucket(exchange)
+        is_api = exchange.scope["path"].startswith("/api/") or exchange.endpoint == "lfs-batch"
+        return not (is_api or bucket == "resolvers") or self._context.buckets[bucket].take(exchange.caller)
+
+    def _bucket(self, exchange: Exchange) -> str:
+        """Return the limit that the answer's headers are about. Without one of their own, downloads show the API's."""
+        limited = self._context.buckets["resolvers"].limit is not None
+        return "resolvers" if exchange.endpoint == "resolve" and limited else "api"
+
+    def _refusal(self, bucket: str) -> ASGIApp:
+        limiter = self._context.buckets[bucket]
+        assert limiter.limit is not None
+        body = {"error": api_refusal(limiter.limit, limiter.window, bucket)}
+        return _answer(429, json.dumps(body).encode(), {"content-type": "application/json"})
 
     async def _drop(self, exchange: Exchange, fault: Fault, receive: Receive, raw_send: Send) -> None:
         if fault.applied:
@@ -119,25 +137,14 @@ class HubMiddleware:
             recorder.add(SeenRefusal(now, exchange.refused_by, exchange.endpoint, exchange.repo_type, exchange.repo))
 
 
-def _is_api(exchange: Exchange) -> bool:
-    """Whether the API limit counts the request. Downloads and uploaded bytes do not count."""
-    return exchange.scope["path"].startswith("/api/") or exchange.endpoint == "lfs-batch"
-
-
-def _ratelimit_headers(limiter: Limiter, caller: str) -> dict[str, str]:
+def _ratelimit_headers(bucket: str, limiter: Limiter, caller: str) -> dict[str, str]:
     standing = limiter.standing(caller)
     if standing is None:
         return {}
     return {
-        "ratelimit": f'"api";r={standing.remaining};t={math.ceil(standing.reset_in)}',
-        "ratelimit-policy": f'"fixed window";"api";q={limiter.limit};w={math.ceil(limiter.window)}',
+        "ratelimit": f'"{bucket}";r={standing.remaining};t={math.ceil(standing.reset_in)}',
+        "ratelimit-policy": f'"fixed window";"{bucket}";q={limiter.limit};w={math.ceil(limiter.window)}',
     }
-
-
-def _api_refusal(limiter: Limiter) -> ASGIApp:
-    assert limiter.limit is not None
-    body = {"error": api_refusal(limiter.limit, limiter.window)}
-    return _answer(429, json.dumps(body).encode(), {"content-type": "application/json"})
 
 
 def _answer(status: int, body: bytes, headers: dict[str, str]) -> ASGIApp:
