@@ -1,4 +1,4 @@
-"""Every example in a docstring runs, and every module says what it is for."""
+"""Every example in a docstring runs, and every module has a docstring."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_examples_run(name, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mat_vis_hub", *MODULES])
-def test_a_module_says_what_it_is_for(name):
+def test_every_module_has_a_docstring(name):
     assert import_module(name).__doc__
 
 

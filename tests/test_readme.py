@@ -1,4 +1,4 @@
-"""The README's examples run as they stand, and its numbers are the code's."""
+"""The README's examples run unchanged, and its figures agree with the code."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def test_the_example_of_a_test_passes(pytester):
 
 
 @pytest.mark.parametrize("heading", ["Run it", "Test it"])
-def test_one_line_does_it(heading):
+def test_each_command_is_one_line(heading):
     section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     (block,) = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     assert len(block.splitlines()) == 1
 
 
-def test_the_policy_s_table_has_its_defaults():
+def test_the_table_of_the_policy_has_its_defaults():
     for name in ("max_retries", "backoff_floor", "backoff_ceiling", "jitter", "max_total_wait"):
         (row,) = [line for line in README.splitlines() if line.startswith("|") and f"`{name}`" in line]
         names, values = (re.findall(r"`([^`]+)`", cell) for cell in row.split("|")[1:3])
         assert float(values[names.index(name)]) == getattr(RetryPolicy(), name)
 
 
-def test_the_printed_lines_are_of_the_contract_s_form():
+def test_the_printed_lines_match_the_documented_pattern():
     (pattern,) = [block.strip() for block in blocks("text") if block.startswith("^bake_throttle")]
     lines = [line for block in blocks("text") for line in block.splitlines() if line.startswith("bake_throttle")]
     assert lines
