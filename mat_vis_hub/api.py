@@ -823,11 +823,11 @@ class ThrottledHfApi(HfApi):
         return Throttle(self, Target(repository, str(revision or "main"), self.source))
 
     def _fail_open(self, budget: str | CommitBudget | None) -> FailOpenBudget | None:
-        if isinstance(budget, str):
-            from mat_vis_hub.budget.url import from_url
+        if budget is None:
+            return None
+        from mat_vis_hub.budget.url import as_budget
 
-            budget = from_url(budget, read=partial(_reader, self.token, self._headers))
-        return FailOpenBudget(budget) if budget is not None else None
+        return as_budget(budget, read=partial(_reader, self.token, self._headers))
 
     def run_as_future(self, fn: Callable[..., R], *args: Any, **kwargs: Any) -> Future[R]:
         """As `HfApi.run_as_future`: in the background, one after another. Works in a forked process as well."""

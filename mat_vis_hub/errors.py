@@ -13,6 +13,10 @@ class WaitCancelled(Exception):
     """A wait was called off before its end: by [`ThrottledHfApi.cancel_waits`], or because the program is ending."""
 
 
+class BudgetError(RuntimeError):
+    """The server or file that keeps a budget cannot be used. The message says which one, why, and what to do."""
+
+
 @dataclass(frozen=True)
 class GaveUp:
     """

@@ -1,4 +1,4 @@
-"""Lets no commit die of its budget: while that fails, it is gone without, and refusals are waited out as ever."""
+"""Fail open: while a budget cannot be used, commits go ahead without it, and refusals are waited out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import math
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import TypeVar
 
 from mat_vis_hub._hub.repository import Repository
@@ -18,39 +20,58 @@ T = TypeVar("T")
 _PAUSE = 30.0  # seconds without the budget before it is tried again
 _logger = logging.getLogger("mat_vis_hub")
 
+# A budget that raises one of these has a bug. Any other exception is a failure of its network, disk or server.
+_BUGS = (TypeError, AttributeError, NameError, LookupError, AssertionError, NotImplementedError, ImportError)
 
-class FailOpenBudget:
+
+class FailOpenBudget(AbstractContextManager["FailOpenBudget"]):
     """
-    A `CommitBudget` that never raises on a commit's way. It says once that it fails, and once that it is back.
+    A `CommitBudget` that does not fail commits when its network, disk or server does.
 
-    `status` raises like the budget itself: who asks wants to know.
+    It logs one warning when the budget begins to fail, and one when it works again. `status` raises what the budget
+    raises, and so does everything if the budget is strict (`?strict=1`). Programming errors are always raised.
 
     Args:
-        budget (`CommitBudget`): The one that may fail.
+        budget (`CommitBudget`): The budget that may fail.
     """
 
     def __init__(self, budget: CommitBudget) -> None:
         self.budget = budget
+        self._strict = bool(getattr(budget, "strict", False))
         self._paused_until = -math.inf
         self._failing = False
 
+    def __repr__(self) -> str:
+        return f"FailOpenBudget({self.budget!r})"
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Connect now rather than on first use, if the budget can do so."""
+        if callable(connect := getattr(self.budget, "open", None)):
+            self._try(connect, None, proves=True)
+
     def saw(self, repository: Repository, revision: str) -> None:
-        """Tell a budget that looks at branches of this one."""
+        """Commits go to this branch: a budget that reads the history of branches reads this one from now on."""
         if callable(saw := getattr(self.budget, "saw", None)):
             self._try(lambda: saw(repository, revision), None)
 
     def reserve(self, repository: Repository) -> Reservation:
-        slot = self._try(lambda: self.budget.reserve(repository), None)
-        return slot if slot is not None else _unguarded(uuid.uuid4().hex)
+        reservation = self._try(lambda: self.budget.reserve(repository), None, proves=True)
+        return reservation if reservation is not None else _at_once(uuid.uuid4().hex)
 
-    def renew(self, repository: Repository, slot: Reservation) -> Reservation:
-        return self._try(lambda: self.budget.renew(repository, slot), _unguarded(slot.id))
+    def renew(self, repository: Repository, reservation: Reservation) -> Reservation:
+        at_once = _at_once(reservation.id)
+        return self._try(lambda: self.budget.renew(repository, reservation), at_once, proves=True)
 
-    def confirm(self, repository: Repository, slot: Reservation) -> None:
-        self._try(lambda: self.budget.confirm(repository, slot), None)
+    def confirm(self, repository: Repository, reservation: Reservation) -> None:
+        self._try(lambda: self.budget.confirm(repository, reservation), None)
 
-    def cancel(self, repository: Repository, slot: Reservation) -> None:
-        self._try(lambda: self.budget.cancel(repository, slot), None)
+    def cancel(self, repository: Repository, reservation: Reservation) -> None:
+        self._try(lambda: self.budget.cancel(repository, reservation), None)
 
     def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
         self._try(lambda: self.budget.refused(repository, reservation, cooldown), None)
@@ -59,14 +80,20 @@ class FailOpenBudget:
         return self.budget.status(repository)
 
     def close(self) -> None:
+        self._paused_until = -math.inf  # what is open must be closed even if it has failed a moment ago
         self._try(self.budget.close, None)
 
-    def _try(self, call: Callable[[], T], otherwise: T) -> T:
+    def _try(self, call: Callable[[], T], otherwise: T, *, proves: bool = False) -> T:
+        """Call it, or return `otherwise`. `proves`: success means that the budget works, and not just that call."""
         if clock.monotonic() < self._paused_until:
             return otherwise
         try:
             result = call()
+        except _BUGS:
+            raise
         except Exception as error:
+            if self._strict:
+                raise
             self._paused_until = clock.monotonic() + _PAUSE
             if not self._failing:
                 self._failing = True
@@ -77,12 +104,12 @@ class FailOpenBudget:
                     error,
                 )
             return otherwise
-        if self._failing:
+        if proves and self._failing:
             self._failing = False
             _logger.warning("The budget works again.")
         return result
 
 
-def _unguarded(slot_id: str) -> Reservation:
-    """Goes at once. Its id lets the budget count it all the same, if it is back by then."""
-    return Reservation(slot_id, wait=0.0, used=0, limit=LIMIT)
+def _at_once(id: str) -> Reservation:
+    """A reservation without the budget. By its id the budget counts the commit all the same, if it is back by then."""
+    return Reservation(id, wait=0.0, used=0, limit=LIMIT)

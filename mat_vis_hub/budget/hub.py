@@ -1,116 +1,140 @@
-"""`hub://`: a budget without a server of its own. The repository's commit history is the count.
+"""`hub://`: a budget without a server of its own, which counts the commits in the repository's history.
 
 Writers that share nothing else, such as a CI matrix on separate runners, see each other's commits there. Each counts
-its own at once, without asking, and looks at the history before it goes where others may have used up the room. Two
-that look at the same moment may both go where there is room for one: the Hub then refuses one of them, and that is
-waited out like every refusal. Waits are spread a little, so that they do not march in step.
+its own commits at once, and reads the history before it commits if others may have used up the room. Two that read it
+at the same moment may both commit where there is room for one: the Hub then refuses one of them, and that refusal is
+waited out like any other. Waits are spread a little, so that writers do not keep in step.
 
 What it cannot see: commits on a branch that nobody named (`HubBudget.saw`); commits that were gone from the history
-before it was looked at, squashed or deleted with their branch; commits still on their way. The first commit of a
-history is not counted, as the Hub does not count the one that it makes for a new repository.
+before it was read, because they were squashed or deleted with their branch; commits that are still under way. The first
+commit of a history is not counted, since the Hub does not count the one that creates a repository.
 
-No wall clock of this machine is read: ages are the server's own, and all moments are on the monotonic clock.
+It does not use the wall clock of this machine: ages are the server's, and all moments are on the monotonic clock.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from types import TracebackType
 
 from huggingface_hub import HfApi
 
-from mat_vis_hub._hub.history import recent_commits
+from mat_vis_hub._hub.history import Commit, recent_commits
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.per_process import PerProcess
+from mat_vis_hub._internal.table import Table
 from mat_vis_hub.budget.history_window import HistoryWindow
-from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, Reservation
+from mat_vis_hub.budget.protocol import LIMIT, WINDOW, BudgetStatus, Reservation, capped
+from mat_vis_hub.errors import BudgetError
 from mat_vis_hub.retry_after import Cooldown
 
 Read = Callable[[Repository], HfApi]
-"""Whose endpoint and token to read a repository's history with."""
+"""The `HfApi` whose endpoint and token to read a repository's history with."""
 
 
-class HubBudget:
+class HubBudget(AbstractContextManager["HubBudget"]):
     """
     A `CommitBudget` that counts the commits in the repository's history.
 
-    A history that cannot be read raises, whatever the reason, except that a repository or branch that is not there
-    has no commits.
+    It raises [`BudgetError`] if the history cannot be read. A repository or branch that does not exist has no commits.
 
     Args:
         read (`Callable`): Given a repository, the `HfApi` to read its history with.
         limit (`int`, *optional*): Commits per window, until a refusal names another number.
-        window (`float`, *optional*): Seconds, until a refusal names another.
+        window (`float`, *optional*): Seconds, until a refusal names another length.
+        strict (`bool`, *optional*): Whether a commit fails if its budget does.
     """
 
-    def __init__(self, read: Read, *, limit: int = LIMIT, window: float = WINDOW) -> None:
+    def __init__(self, read: Read, *, limit: int = LIMIT, window: float = WINDOW, strict: bool = False) -> None:
+        self.strict = strict
         self._read = read
-        self._limit = limit
-        self._window = window
-        self._ledgers: PerProcess[dict[Repository, HistoryWindow]] = PerProcess(dict)
+        self._windows: PerProcess[Table[Repository, HistoryWindow]] = PerProcess(partial(_windows, limit, window))
+
+    def __repr__(self) -> str:
+        return "HubBudget()"
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def saw(self, repository: Repository, revision: str) -> None:
-        """Commits go to this branch as well: from now on it is looked at. One request more for each look."""
-        with (ledger := self._ledger(repository)).lock:
-            ledger.name(revision)
+        """Commits go to this branch as well: read it from now on, which takes one more request each time."""
+        with self._window(repository) as window, window.lock:
+            window.name(revision)
 
     def reserve(self, repository: Repository) -> Reservation:
         return self._place(repository, uuid.uuid4().hex)
 
-    def renew(self, repository: Repository, slot: Reservation) -> Reservation:
-        return self._place(repository, slot.id)
+    def renew(self, repository: Repository, reservation: Reservation) -> Reservation:
+        return self._place(repository, reservation.id)
 
-    def confirm(self, repository: Repository, slot: Reservation) -> None:
-        with (ledger := self._ledger(repository)).lock:
-            ledger.spend(slot.id)
+    def confirm(self, repository: Repository, reservation: Reservation) -> None:
+        with self._window(repository) as window, window.lock:
+            window.confirm(reservation.id)
 
-    def cancel(self, repository: Repository, slot: Reservation) -> None:
-        with (ledger := self._ledger(repository)).lock:
-            ledger.drop(slot.id)
+    def cancel(self, repository: Repository, reservation: Reservation) -> None:
+        with self._window(repository) as window, window.lock:
+            window.cancel(reservation.id)
 
     def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
-        with (ledger := self._ledger(repository)).lock:
+        with self._window(repository) as window, window.lock:
             if reservation is not None:
-                ledger.drop(reservation.id)
-            ledger.close(cooldown)
+                window.cancel(reservation.id)
+            window.close(capped(cooldown))
 
     def status(self, repository: Repository) -> BudgetStatus:
-        with (ledger := self._ledger(repository)).lock:
-            self._look_if_it_matters(repository, ledger)
-            return ledger.status()
+        with self._window(repository) as window, window.lock:
+            self._look_if_it_matters(repository, window)
+            return window.status()
 
     def close(self) -> None:
-        pass
+        """Nothing is open between calls."""
 
-    def _ledger(self, repository: Repository) -> HistoryWindow:
-        return self._ledgers.value.setdefault(repository, HistoryWindow(self._limit, self._window))
+    def _window(self, repository: Repository) -> AbstractContextManager[HistoryWindow]:
+        return self._windows.value.used(repository)
 
-    def _place(self, repository: Repository, slot_id: str) -> Reservation:
-        with (ledger := self._ledger(repository)).lock:
-            self._look_if_it_matters(repository, ledger, slot_id)
-            return ledger.place(slot_id)
+    def _place(self, repository: Repository, id: str) -> Reservation:
+        with self._window(repository) as window, window.lock:
+            self._look_if_it_matters(repository, window, id)
+            return window.place(id)
 
-    def _look_if_it_matters(self, repository: Repository, ledger: HistoryWindow, slot_id: str | None = None) -> None:
-        """The ledger stays locked meanwhile: one looks, and the others have what it finds."""
-        if ledger.needs_a_look(slot_id):
+    def _look_if_it_matters(self, repository: Repository, window: HistoryWindow, id: str | None = None) -> None:
+        """The window stays locked meanwhile: one thread reads, and the others use what it finds."""
+        if window.needs_a_look(id):
             asked_at = clock.monotonic()
-            shown = recent_commits(
-                self._read(repository),
+            shown = self._history(repository, window)
+            window.note({commit.id: clock.monotonic() - commit.age for commit in shown}, asked_at)
+
+    def _history(self, repository: Repository, window: HistoryWindow) -> list[Commit]:
+        api = self._read(repository)
+        try:
+            commits = recent_commits(
+                api,
                 repository.repo_id,
-                ledger.window,
+                window.window,
                 repo_type=repository.repo_type,
-                revisions=ledger.revisions,
-                known=ledger.seen,
+                revisions=window.revisions,
+                known=window.seen,
             )
-            ledger.note({commit.id: clock.monotonic() - commit.age for commit in shown}, asked_at)
+            return list(commits)
+        except Exception as error:  # of whichever HTTP library is installed, or a response that makes no sense
+            raise BudgetError(f"The history of {repository.repo_id} cannot be read: {error}") from error
 
 
-def seed(read: Read, window: float = WINDOW) -> Callable[[Repository], list[float]]:
-    """How many seconds ago each commit of a repository's last window was made, for a budget that is new to it."""
+def _windows(limit: int, window: float) -> Table[Repository, HistoryWindow]:
+    return Table(partial(HistoryWindow, limit, window), HistoryWindow.is_over)
 
-    def ages(repository: Repository) -> list[float]:
+
+def ages(read: Read, window: float = WINDOW) -> Callable[[Repository], list[float]]:
+    """How many seconds ago each commit of a repository's last window was made, to backfill a budget that is new."""
+
+    def of(repository: Repository) -> list[float]:
         shown = recent_commits(read(repository), repository.repo_id, window, repo_type=repository.repo_type)
         return [commit.age for commit in shown]
 
-    return ages
+    return of

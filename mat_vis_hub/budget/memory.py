@@ -1,113 +1,142 @@
-"""`memory://`: the count of this process, shared by all its threads and all its API objects."""
+"""`memory://`: a budget for all threads and all API objects of one process."""
 
 from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Iterator
-from contextlib import contextmanager
-from operator import attrgetter
+from collections.abc import Callable
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from pyrate_limiter import InMemoryBucket, Rate, RateItem
-
-from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.per_process import PerProcess
-from mat_vis_hub.budget.counted import CountedLog
-from mat_vis_hub.budget.sliding_window import BEYOND, COUNTED, WAITING, Entry, Quota
-from mat_vis_hub.budget.stored import StoredBudget, name_of
+from mat_vis_hub._internal.table import Table
+from mat_vis_hub.budget.sliding_window import NEVER, Entry, Queue, Quota, Row, SlidingWindow, Window, place_of
+from mat_vis_hub.budget.stored import StoredBudget
+
+T = TypeVar("T")
 
 
-class _Log(CountedLog):
-    """One repository's log: in a bucket of pyrate-limiter, ordered by time, and once more ordered by name."""
-
-    def __init__(self, quota: Quota) -> None:
-        self.lock = threading.Lock()
-        self.now = 0
-        self.quota = quota
-        self.noted: Quota | None = None
-        self.bucket: InMemoryBucket = InMemoryBucket([Rate(quota.limit, quota.window)])
-        self._names: list[str] = []
-        self._entries: dict[str, Entry] = {}
-
-    def begin(self, quota: Quota) -> None:
-        self.now = milliseconds()
-        self.quota = self.noted or quota
-        self.bucket.rates = [Rate(self.quota.limit, self.quota.window)]
-        for item in self.bucket.items[: self._earlier_than(self.now - self.quota.window)]:
-            self._drop(item.name)
-
-    def put(self, name: str, at: int) -> int:
-        later = super().put(name, at)
-        if not later:
-            self._add(self.bucket.items.pop())  # the bucket puts it at the end, wherever it belongs
-        return later
-
-    def between(self, first: int, last: int) -> int:
-        return self._earlier_than(last + 1) - self._earlier_than(first)
-
-    def entries(self, before: str = BEYOND, but: str = "") -> list[Entry]:
-        return [self._entries[name] for name in self._names[: bisect_left(self._names, before)] if name != but]
-
-    def move(self, slot: str, state: str, at: int | None = None) -> None:
-        self.remove(slot)
-        self._add(RateItem(state + slot, self.now if at is None else at))
-
-    def remove(self, slot: str) -> None:
-        for name in (WAITING + slot, COUNTED + slot):
-            if name in self._entries:
-                self._drop(name)
-
-    def note(self, quota: Quota) -> None:
-        self.quota = self.noted = quota
-
-    def _add(self, item: RateItem) -> None:
-        insort(self.bucket.items, item, key=_by_time)
-        insort(self._names, item.name)
-        self._entries[item.name] = Entry(item.name, item.timestamp)
-
-    def _drop(self, name: str) -> None:
-        del self._names[bisect_left(self._names, name)]
-        index = self._earlier_than(self._entries.pop(name).at)
-        while self.bucket.items[index].name != name:
-            index += 1
-        del self.bucket.items[index]
-
-    def _earlier_than(self, at: int) -> int:
-        return bisect_left(self.bucket.items, at, key=_by_time)
-
-
-_by_time = attrgetter("timestamp")
-
-
-class _Logs:
-    """The logs of this process. Time that a test makes up (`virtual_time`) has its own."""
+class _Repository:
+    """One repository's row and entries, in sorted lists."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._by_clock: WeakKeyDictionary[clock.Clock, dict[str, _Log]] = WeakKeyDictionary()
+        self.row = Row()
+        self.counted: list[tuple[int, str]] = []  # moment, id
+        self.waiting: list[tuple[int, str]] = []  # moment, id
+        self.queue: list[tuple[int, str]] = []  # place, id: the same reservations
+        self.open: dict[int, int] = {}  # place, until
+        self.moments: dict[str, int] = {}  # of all
 
-    def of(self, repository: Repository, quota: Quota) -> _Log:
-        with self.lock:
-            return self._by_clock.setdefault(clock.current, {}).setdefault(name_of(repository), _Log(quota))
+    def is_over(self) -> bool:
+        return milliseconds() > self.row.over_at
 
 
-_logs = PerProcess(_Logs)
+class _MemoryWindow(SlidingWindow):
+    """One decision. The caller holds the repository's lock."""
+
+    def __init__(self, repository: _Repository, own: Quota) -> None:
+        super().__init__(milliseconds(), repository.row, own)
+        self._all = repository
+        outdated = (self.now - self.row.longest, "")
+        for entries in (repository.counted, repository.waiting):
+            for _, id in entries[: bisect_left(entries, outdated)]:
+                self.remove(id)
+
+    def queue(self, place: int, limit: int) -> Queue:
+        queue, moments = self._all.queue, self._all.moments
+        ahead = bisect_left(queue, (place, ""))
+        if not ahead:
+            return Queue()
+        at_limit = moments[queue[ahead - limit][1]] if ahead >= limit else Queue().at_limit
+        return Queue(min(ahead, limit), moments[queue[ahead - 1][1]], at_limit)
+
+    def last_waiting(self) -> int:
+        return self._all.queue[-1][0] if self._all.queue else NEVER
+
+    def counted(self, nth: int) -> int | None:
+        counted = self._all.counted
+        return counted[-nth][0] if nth <= len(counted) else None
+
+    def count(self, since: int) -> int:
+        return len(self._all.counted) - bisect_left(self._all.counted, (since, ""))
+
+    def latest(self, since: int, limit: int, most: int) -> tuple[int, list[int]]:
+        moments = sorted(moment for moment in self._all.moments.values() if moment >= since)
+        return len(moments), moments[-limit:][:most]
+
+    def put(self, id: str, place: int, moment: int, *, waiting: bool) -> None:
+        insort(self._all.waiting if waiting else self._all.counted, (moment, id))
+        if waiting:
+            insort(self._all.queue, (place, id))
+        self._all.moments[id] = moment
+
+    def remove(self, id: str) -> Entry | None:
+        moment = self._all.moments.pop(id, None)
+        if moment is None:
+            return None
+        was_waiting = _discard(self._all.waiting, (moment, id))
+        if was_waiting:
+            _discard(self._all.queue, (place_of(id) or 0, id))
+        else:
+            _discard(self._all.counted, (moment, id))
+        return Entry(moment, was_waiting)
+
+    def take_open_place(self) -> int | None:
+        self._all.open = {place: until for place, until in self._all.open.items() if until >= self.now}
+        place = min(self._all.open, default=None)
+        if place is not None:
+            del self._all.open[place]
+        return place
+
+    def leave_open(self, place: int, until: int) -> None:
+        self._all.open[place] = until
+
+    def shift(self, since: int, by: int) -> None:
+        waiting = self._all.waiting
+        first = bisect_left(waiting, (since, ""))
+        waiting[first:] = [(moment + by, id) for moment, id in waiting[first:]]
+        self._all.moments.update({id: moment for moment, id in waiting[first:]})
+        waiting.sort()
+
+
+def _discard(entries: list[tuple[int, str]], entry: tuple[int, str]) -> bool:
+    index = bisect_left(entries, entry)
+    if index == len(entries) or entries[index] != entry:
+        return False
+    del entries[index]
+    return True
+
+
+class _Tables:
+    """The repositories of this process; those of a test's virtual time apart from the real ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_clock: WeakKeyDictionary[clock.Clock, Table[str, _Repository]] = WeakKeyDictionary()
+
+    @property
+    def current(self) -> Table[str, _Repository]:
+        with self._lock:
+            if (table := self._by_clock.get(clock.current)) is None:
+                table = self._by_clock[clock.current] = Table(_Repository, _Repository.is_over)
+            return table
+
+
+_tables = PerProcess(_Tables)
 
 
 class MemoryBudget(StoredBudget):
-    """A `CommitBudget` for one process."""
+    """A `CommitBudget` in the memory of this process. All objects of this class share one count."""
 
     def open(self) -> None:
-        """It is always there."""
+        pass  # always there
 
-    @contextmanager
-    def log(self, repository: Repository) -> Iterator[_Log]:
-        log = _logs.value.of(repository, self._quota)
-        with log.lock:
-            log.begin(self._quota)
-            yield log
+    def decide(self, name: str, own: Quota, decision: Callable[[Window], T]) -> tuple[T, Window]:
+        with _tables.value.current.used(name) as repository, repository.lock:
+            window = _MemoryWindow(repository, own)
+            return decision(window), window
 
 
 def milliseconds() -> int:

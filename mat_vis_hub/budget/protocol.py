@@ -1,4 +1,4 @@
-"""What a budget is: who may commit now, and when the next may. One protocol, and a module per place to keep it."""
+"""The interface of a budget: how many commits may be made per window, how many are used, and when the next one may."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from typing import NamedTuple, Protocol
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub.retry_after import Cooldown
 
-LIMIT = 128  # commits; what the Hub takes of a free account
+LIMIT = 128  # commits; the Hub's quota for free accounts
 WINDOW = 3600.0  # seconds
+MOST_MOMENTS = 1000  # in `BudgetStatus.frees_in`
+
+_LONGEST_WAIT = 86_400.0  # seconds that a refusal may close a repository for, whatever the server says ...
+_LONGEST_WINDOW = 31 * 86_400.0  # ... and the longest window ...
+_LARGEST_LIMIT = 10**9  # ... and the largest limit that it may name
 
 
 class Reservation(NamedTuple):
     """
-    One commit's place in the budget, taken when it was asked for and kept until it is settled.
+    One commit's place in the budget, from when it is reserved until it is confirmed or cancelled.
 
     Args:
-        id (`str`): Tells it from all others, of all writers.
-        wait (`float`): Seconds from the moment it was handed out until the commit may be sent; 0 for at once.
-        used (`int`): Commits counted in the window when it was handed out, this one aside.
-        limit (`int`): How many the window takes.
-        reason (`str`): What it waits for: `"budget"` (the window is spent) or `"refused"` (a sharer was refused).
+        id (`str`): Unique among all writers.
+        wait (`float`): Seconds, from when it was reserved or renewed, until the commit may be sent; 0 for at once.
+        used (`int`): Commits counted in the window at that time, without this one.
+        limit (`int`): Commits that the window takes.
+        reason (`str`): What it waits for: `"budget"` (the window is used up) or `"refused"` (the Hub has refused a
+            commit of someone who shares the budget).
     """
 
     id: str
@@ -32,14 +38,14 @@ class Reservation(NamedTuple):
 
 class BudgetStatus(NamedTuple):
     """
-    Where a repository stands.
+    What a repository's budget looks like.
 
     Args:
-        used (`int`): Commits counted in the present window, slots handed out among them.
-        limit (`int`): How many the window takes.
+        used (`int`): Commits counted in the present window, including reservations.
+        limit (`int`): Commits that the window takes.
         window (`float`): Its length in seconds.
-        frees_in (`tuple` of `float`): In how many seconds the next slots free up, the soonest first; 0 for those that
-            are free now are left out.
+        frees_in (`tuple` of `float`): In how many seconds room for another commit becomes free, once for each, soonest
+            first. What is free now is left out, and there are no more than the 1,000 soonest.
     """
 
     used: int
@@ -50,29 +56,39 @@ class BudgetStatus(NamedTuple):
 
 class CommitBudget(Protocol):
     """
-    Counts the commits of every writer that shares it, and hands out the slots first come, first served.
+    Counts the commits of all writers that share it, and lets them commit first come, first served.
 
-    Every method may be called from any thread and any process. One that fails raises; whoever uses the budget then goes
-    on without it. None waits, none polls.
+    Every method may be called from any thread and any process, and none of them waits or polls. If the place where the
+    count is kept fails, they raise, and [`FailOpenBudget`] commits without a budget.
     """
 
     def reserve(self, repository: Repository) -> Reservation:
-        """The next slot: with `wait=0` if there is room, else the earliest moment to come. One round trip if it can."""
+        """Reserve a commit: with `wait=0` if there is room, else at the earliest moment to come."""
 
-    def renew(self, repository: Repository, slot: Reservation) -> Reservation:
-        """The same slot once its wait is over: `wait` is 0, or what has been added to it meanwhile."""
+    def renew(self, repository: Repository, reservation: Reservation) -> Reservation:
+        """The same reservation once its wait is over: `wait` is 0, or what has been added to it meanwhile."""
 
-    def confirm(self, repository: Repository, slot: Reservation) -> None:
-        """The commit was sent and may have been counted, now at the latest: it counts for a window from now."""
+    def confirm(self, repository: Repository, reservation: Reservation) -> None:
+        """The commit was sent and may have been counted. It counts for a window from now."""
 
-    def cancel(self, repository: Repository, slot: Reservation) -> None:
-        """The commit was certainly not counted: the slot is free again."""
+    def cancel(self, repository: Repository, reservation: Reservation) -> None:
+        """The commit was certainly not counted: free its place."""
 
     def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
-        """The Hub refused the commit: nobody sends one during the cooldown, and the quota that it names holds."""
+        """The Hub refused the commit: nobody sends one during the cooldown, and the quota that it names applies."""
 
     def status(self, repository: Repository) -> BudgetStatus:
-        """Where the repository stands, without taking anything."""
+        """What the repository's budget looks like, without reserving anything."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
+
+
+def capped(cooldown: Cooldown) -> Cooldown:
+    """The cooldown within sane bounds, whatever the server said."""
+    wait, limit, window = cooldown
+    return Cooldown(
+        min(max(0.0, wait), _LONGEST_WAIT),  # in this order, which makes NaN a 0
+        min(max(1, limit), _LARGEST_LIMIT) if limit else None,
+        min(max(0.001, window), _LONGEST_WINDOW) if window else None,
+    )

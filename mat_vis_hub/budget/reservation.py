@@ -1,4 +1,4 @@
-"""One call's slot in a budget: taken, waited for, and settled by how the call ended."""
+"""A commit that has a reservation in a budget: reserved, waited for, and settled by how the commit ended."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mat_vis_hub.retry_after import Cooldown
 
 class ReservedCommit:
     """
-    A slot for the length of a `with` block; without a budget, none.
+    A reservation for the length of a `with` block. Entering reserves and waits, leaving confirms or cancels.
 
     Args:
-        budget (`CommitBudget`, *optional*): Who counts.
-        repository (`Repository`): Whose commits.
+        budget (`CommitBudget`, *optional*): The budget. Without one, nothing happens.
+        repository (`Repository`): The repository to commit to.
         wait (`Callable`):
-            Called with the slot while it cannot be used yet, as often as it takes. `False` goes all the same, and is
-            counted all the same: the Hub then says itself whether there was room.
+            Called with the reservation while it has to wait, as often as that takes. If it returns `False`, the commit
+            goes ahead without waiting. It is counted all the same, and the Hub itself decides whether there is room.
     """
 
     def __init__(
@@ -32,18 +32,18 @@ class ReservedCommit:
         self._budget = budget
         self._repository = repository
         self._wait = wait
-        self._slot: Reservation | None = None
+        self._reservation: Reservation | None = None
 
     def __enter__(self) -> ReservedCommit:
         if self._budget is None:
             return self
-        self._slot = slot = self._budget.reserve(self._repository)
+        self._reservation = reservation = self._budget.reserve(self._repository)
         try:
-            while slot.wait > 0:
-                if not self._wait(slot):
+            while reservation.wait > 0:
+                if not self._wait(reservation):
                     break
-                self._slot = slot = self._budget.renew(self._repository, slot)
-        except BaseException:  # Ctrl-C in the wait: nothing has been sent
+                self._reservation = reservation = self._budget.renew(self._repository, reservation)
+        except BaseException:  # for example Ctrl-C during the wait: nothing has been sent
             self.cancel()
             raise
         return self
@@ -51,21 +51,21 @@ class ReservedCommit:
     def refused(self, cooldown: Cooldown) -> None:
         """The Hub refused the commit: cancel the reservation, and share what the refusal asks for."""
         if self._budget is not None:
-            slot, self._slot = self._slot, None
-            self._budget.refused(self._repository, slot, cooldown)
+            reservation, self._reservation = self._reservation, None
+            self._budget.refused(self._repository, reservation, cooldown)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Counted, unless it is certain that it was not."""
+        """Confirm, unless the commit certainly did not land."""
         if isinstance(error, Exception) and not may_have_landed(error):
             self.cancel()
-        elif self._budget is not None and self._slot is not None:
-            slot, self._slot = self._slot, None
-            self._budget.confirm(self._repository, slot)
+        elif self._budget is not None and self._reservation is not None:
+            reservation, self._reservation = self._reservation, None
+            self._budget.confirm(self._repository, reservation)
 
     def cancel(self) -> None:
         """The commit was certainly not counted."""
-        if self._budget is not None and self._slot is not None:
-            slot, self._slot = self._slot, None
-            self._budget.cancel(self._repository, slot)
+        if self._budget is not None and self._reservation is not None:
+            reservation, self._reservation = self._reservation, None
+            self._budget.cancel(self._repository, reservation)

@@ -1,99 +1,133 @@
-"""What the budgets that keep a log share: the protocol in the log's terms, its errors, and the seed."""
+"""What all budgets that store their count share: the protocol on top of a sliding window, errors, and backfilling."""
 
 from __future__ import annotations
 
 import logging
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TypeVar
 
 from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub._internal.sanitize import without_secrets
-from mat_vis_hub.budget.protocol import BudgetStatus, Reservation
-from mat_vis_hub.budget.sliding_window import COUNTED, Log, Quota
+from mat_vis_hub.budget.protocol import BudgetStatus, Reservation, capped
+from mat_vis_hub.budget.sliding_window import Quota, Window
+from mat_vis_hub.errors import BudgetError
 from mat_vis_hub.retry_after import Cooldown
 
+T = TypeVar("T")
+
 _logger = logging.getLogger("mat_vis_hub")
+_MOST_BACKFILLED = 10_000  # repositories that are remembered as backfilled
 
-Seed = Callable[[Repository], list[float]]
-"""How many seconds ago each commit of the last window was made, by the repository's history."""
-
-
-class BudgetError(RuntimeError):
-    """The place where the count is kept cannot be used; the message says which, why, and what to do."""
+Backfill = Callable[[Repository], list[float]]
+"""How many seconds ago each commit of the last window was made, according to the repository's history."""
 
 
-class StoredBudget(ABC):
+class StoredBudget(AbstractContextManager["StoredBudget"], ABC):
     """
-    A `CommitBudget` over a log per repository; a subclass says where the logs are.
+    A `CommitBudget` that stores one sliding window per repository. A subclass says where.
 
     Args:
-        shown (`str`): Its URL without the password.
+        shown (`str`): Its URL as it may be shown.
         limit (`int`): Commits per window, until a refusal names another number.
         window (`float`): Seconds.
-        seed (`Callable`, *optional*): Asked once for each repository, for what was committed before.
+        backfill (`Callable`, *optional*): Read once for each repository, to count what was committed before.
     """
 
-    errors: tuple[type[Exception], ...] = ()  # what the place's driver raises
+    errors: tuple[type[Exception], ...] = ()  # what the driver raises
     advice = ""  # what to do then
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()  # what must not be shown
+    strict = False  # whether a commit fails if its budget does
 
-    def __init__(self, shown: str, limit: int, window: float, seed: Seed | None = None) -> None:
+    def __init__(self, shown: str, limit: int, window: float, backfill: Backfill | None = None) -> None:
         self.shown = shown
-        self._quota = Quota(limit, max(1, round(window * 1000)))
-        self._seed = seed
-        self._seeded: set[Repository] = set()
+        self._own = Quota(limit, max(1, round(window * 1000)))
+        self._backfill = backfill
+        self._backfilled: PerProcess[set[Repository]] = PerProcess(set)
+        self._warned = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown!r})"
 
-    @abstractmethod
-    def open(self) -> None:
-        """Reach for the place where the count is kept, to be told now if it is not there."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     @abstractmethod
-    def log(self, repository: Repository) -> AbstractContextManager[Log]:
-        """The repository's log."""
+    def open(self) -> None:
+        """
+        Connect now rather than on first use.
+
+        Raises:
+            [`BudgetError`]
+                If the file or server cannot be used.
+        """
+
+    @abstractmethod
+    def decide(self, name: str, own: Quota, decision: Callable[[Window], T]) -> tuple[T, Window]:
+        """Make a decision on the window of that name, as one transaction; return its result, and the window."""
 
     def reserve(self, repository: Repository) -> Reservation:
         self._backfill_once(repository)
-        with self._log(repository) as log:
-            return log.reserve()
+        return self._decide(repository, lambda window: window.reserve())
 
-    def renew(self, repository: Repository, slot: Reservation) -> Reservation:
-        with self._log(repository) as log:
-            return log.renew(slot.id)
+    def renew(self, repository: Repository, reservation: Reservation) -> Reservation:
+        return self._decide(repository, lambda window: window.renew(reservation.id))
 
-    def confirm(self, repository: Repository, slot: Reservation) -> None:
-        with self._log(repository) as log:
-            log.move(slot.id, COUNTED)
+    def confirm(self, repository: Repository, reservation: Reservation) -> None:
+        self._decide(repository, lambda window: window.confirm(reservation.id))
 
-    def cancel(self, repository: Repository, slot: Reservation) -> None:
-        with self._log(repository) as log:
-            log.remove(slot.id)
+    def cancel(self, repository: Repository, reservation: Reservation) -> None:
+        self._decide(repository, lambda window: window.cancel(reservation.id))
 
     def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
-        with self._log(repository) as log:
-            if reservation is not None:
-                log.remove(reservation.id)
-            window = round(cooldown.window * 1000) if cooldown.window else None
-            log.close_for(max(0, round(cooldown.wait * 1000)), cooldown.limit, window)
+        id = reservation.id if reservation is not None else None
+        self._decide(repository, lambda window: window.refuse(id, capped(cooldown)))
 
     def status(self, repository: Repository) -> BudgetStatus:
         self._backfill_once(repository)
-        with self._log(repository) as log:
-            return log.status()
+        return self._decide(repository, lambda window: window.status())
 
     def close(self) -> None:
-        """Let go of what is held; what comes after begins anew."""
-        self._seeded.clear()
+        """Close files and connections. The next use opens them again."""
+
+    def _decide(self, repository: Repository, decision: Callable[[Window], T]) -> T:
+        result, window = self.reporting(lambda: self.decide(name_of(repository), self._own, decision))
+        if window.other_quota is not None and not self._warned:
+            self._warned = True
+            _logger.warning(
+                "The budget %s of %s counts with limit=%d and window=%g, which other writers that share it have set;"
+                " its own limit=%d and window=%g are smaller and not used. Give all of them the same URL.",
+                *(self.shown, repository.repo_id),
+                *(window.other_quota.limit, window.other_quota.window / 1000),
+                *(self._own.limit, self._own.window / 1000),
+            )
+        return result
+
+    def reporting(self, call: Callable[[], T]) -> T:
+        """Call it, and raise the driver's errors as a `BudgetError` that names the budget and no credentials."""
+        try:
+            return call()
+        except self.errors as error:
+            text = " ".join(str(error).split()).rstrip(".?")
+            why = redacted(text, self.secrets)
+            cause = error if why == text else None
+        # Outside of the `except` block, so that an error with credentials in its text is not even the context.
+        raise BudgetError(f"The budget {self.shown} cannot be used: {why}. {self.advice}".rstrip()) from cause
 
     def _backfill_once(self, repository: Repository) -> None:
-        if self._seed is None or repository in self._seeded:
+        if self._backfill is None or repository in self._backfilled.value:
             return
-        self._seeded.add(repository)
+        if len(self._backfilled.value) >= _MOST_BACKFILLED:
+            self._backfilled.value.clear()
+        self._backfilled.value.add(repository)
         try:
-            ages = self._seed(repository)
+            ages = [round(age * 1000) for age in self._backfill(repository)]
         except Exception as error:
             _logger.warning(
                 "The budget %s begins without the history of %s, which could not be read: %s",
@@ -102,24 +136,17 @@ class StoredBudget(ABC):
                 error,
             )
             return
-        with self._log(repository) as log:
-            log.backfill(ages)
+        self._decide(repository, lambda window: window.backfill(ages))
 
-    @contextmanager
-    def _log(self, repository: Repository) -> Iterator[Log]:
-        with self.reporting(), self.log(repository) as log:
-            yield log
 
-    @contextmanager
-    def reporting(self) -> Iterator[None]:
-        """The driver's errors as one of ours, which names the budget and no password."""
-        try:
-            yield
-        except self.errors as error:
-            why = without_secrets(" ".join(str(error).split()).rstrip(".?"), self.secrets)
-            raise BudgetError(f"The budget {self.shown} cannot be used: {why}. {self.advice}") from error
+def redacted(text: str, secrets: tuple[str, ...]) -> str:
+    """`text` without the secrets. Short ones are replaced only as words, since every text contains an "a"."""
+    for secret in secrets:
+        pattern = re.escape(secret)
+        text = re.sub(pattern if len(secret) > 3 else rf"(?<!\w){pattern}(?!\w)", "***", text)
+    return without_secrets(text)
 
 
 def name_of(repository: Repository) -> str:
-    """The repository in a word, the same for all sharers."""
+    """The key of a repository, the same for all sharers. It is stored and never shown, so nothing in it is redacted."""
     return f"{repository.endpoint.rstrip('/')}/{repository.repo_type}s/{repository.repo_id}"

@@ -1,4 +1,4 @@
-"""A budget's URL: where the count is kept, and what the window takes."""
+"""A budget's URL: where the count is kept, how to connect there, and what a window takes."""
 
 from __future__ import annotations
 
@@ -10,119 +10,223 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode
 
 from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub.budget.fail_open import FailOpenBudget
 from mat_vis_hub.budget.protocol import LIMIT, WINDOW, CommitBudget
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from mat_vis_hub.budget.stored import Seed, StoredBudget
+    from mat_vis_hub.budget.stored import Backfill, StoredBudget
 
     Read = Callable[[Repository], HfApi]
 
-_KNOWN = "memory://, sqlite:////absolute/path, redis://host, rediss://host, postgresql://host/database or hub://"
-_OURS = ("limit", "window", "seed")
-_DRIVERS = ("pyrate_limiter", "redis", "psycopg")
-_MISSING = 'needs {name}, which is not installed: pip install "mat-vis-hub[budget]"'
+_KNOWN = "memory://, sqlite:////absolute/path, redis://host, rediss://host, postgresql://host/database and hub://"
+_OURS = ("limit", "window", "seed", "strict")
+_EXTRAS = {"redis": "redis", "psycopg": "postgres"}  # which extra brings a driver
+_METHODS = ("reserve", "renew", "confirm", "cancel", "refused", "status", "close")
+
+
+def as_budget(budget: str | CommitBudget | None, *, read: Read | None = None) -> FailOpenBudget | None:
+    """
+    What `ThrottledHfApi(budget=...)` takes, ready for use by commits.
+
+    Args:
+        budget (`str` or `CommitBudget`, *optional*):
+            A URL as [`from_url`] takes it, or an object that implements [`CommitBudget`].
+        read (`Callable`, *optional*):
+            As in [`from_url`].
+
+    Returns:
+        [`FailOpenBudget`] or `None`: `None` for no budget. A budget that cannot be used now is one that fails open,
+        with a warning, unless its URL says `strict=1`.
+
+    Raises:
+        [`TypeError`](https://docs.python.org/3/library/exceptions.html#TypeError)
+            If it is neither a URL nor a budget.
+        And whatever [`from_url`] raises.
+
+    Example:
+    ```python
+    >>> from mat_vis_hub.budget import as_budget
+    >>> as_budget("memory://?limit=256")
+    FailOpenBudget(MemoryBudget('memory://?limit=256'))
+    >>> as_budget(128)
+    Traceback (most recent call last):
+    TypeError: A budget is a URL such as "memory://?limit=128", or an object with CommitBudget's methods, not an int.
+
+    ```
+    """
+    if budget is None:
+        return None
+    if isinstance(budget, FailOpenBudget):
+        return budget
+    if isinstance(budget, str):
+        budget = from_url(budget, read=read)
+    elif isinstance(budget, type) or not all(callable(getattr(budget, name, None)) for name in _METHODS):
+        raise TypeError(_not_a_budget(budget))
+    guarded = FailOpenBudget(budget)
+    guarded.open()
+    return guarded
 
 
 def from_url(url: str, *, read: Read | None = None) -> CommitBudget:
     """
-    The budget that a URL names, ready for use.
+    The budget that a URL names. It connects on first use.
 
     Args:
         url (`str`):
             `memory://`, `sqlite:////absolute/path` (three slashes: a path relative to the working directory),
             `redis://`, `rediss://`, `postgresql://` or `hub://`. `?limit=128&window=3600` sets the quota, in commits
-            and seconds; `?seed=hub` counts what the repository's history has already, on first use. What else follows
-            the question mark is for the driver of Redis or Postgres.
+            and seconds. `?seed=hub` counts the commits in the repository's history on first use. `?strict=1` makes
+            commits fail if their budget does. Other parameters are for the driver of Redis or Postgres.
         read (`Callable`, *optional*):
             Given a repository, the `HfApi` to read its history with, for `hub://` and `?seed=hub`. Defaults to one with
             the token of the environment.
 
     Returns:
-        `CommitBudget`. It raises where the count cannot be kept; [`FailOpenBudget`] goes on without.
+        `CommitBudget`. It raises [`BudgetError`] while the count cannot be kept. [`FailOpenBudget`] goes on without.
 
     Raises:
         [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
-            If the URL makes no sense.
+            If the URL makes no sense. No message contains its credentials.
         [`ModuleNotFoundError`](https://docs.python.org/3/library/exceptions.html#ModuleNotFoundError)
             If its driver is not installed.
         [`BudgetError`]
-            If its server or file cannot be used now. No message holds the URL's password.
+            If it says `strict=1`, and its server or file cannot be used now.
 
     Example:
     ```python
     >>> from mat_vis_hub.budget import from_url
     >>> from_url("memory://?limit=256")
-    MemoryBudget('memory://')
+    MemoryBudget('memory://?limit=256')
 
     ```
     """
-    named = _parse(url)
-    try:
-        if named.parts.scheme == "hub":
-            hub = importlib.import_module("mat_vis_hub.budget.hub")
-            budget: CommitBudget = hub.HubBudget(read or _plain, limit=named.limit, window=named.window)
-            return budget
-        logged = _logged(named, _seed(named, read))
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _DRIVERS:
-            raise
-        raise ModuleNotFoundError(
-            f"The budget {named.shown} {_MISSING.format(name=error.name)}", name=error.name
-        ) from None
-    logged.secrets = tuple(filter(None, (named.parts.password, unquote(named.parts.password or ""))))
-    logged.open()
-    return logged
+    if not isinstance(url, str):
+        raise TypeError(_not_a_budget(url))
+    parsed = _parse(url)
+    if parsed.scheme == "hub":
+        hub = importlib.import_module("mat_vis_hub.budget.hub")
+        budget: CommitBudget = hub.HubBudget(
+            read or _plain, limit=parsed.limit, window=parsed.window, strict=parsed.strict
+        )
+        return budget
+    stored = _with_driver(parsed, _backfill(parsed, read))
+    stored.shown, stored.secrets, stored.strict = parsed.shown, parsed.secrets, parsed.strict
+    if parsed.strict:
+        stored.open()
+    return stored
+
+
+def _not_a_budget(value: object) -> str:
+    kind = value.__name__ if isinstance(value, type) else type(value).__name__
+    what = f"the class {kind}" if isinstance(value, type) else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return f'A budget is a URL such as "memory://?limit=128", or an object with CommitBudget\'s methods, not {what}.'
 
 
 @dataclass(frozen=True)
-class _Named:
+class _Url:
     """What a URL says."""
 
-    parts: SplitResult
-    shown: str  # without the password
+    scheme: str
+    place: str  # host, port and path; of a file, the path
+    shown: str  # without credentials
     limit: int
     window: float
     seed: bool
-    for_driver: str  # the URL without what is ours
+    strict: bool
+    secrets: tuple[str, ...] = ()
+    for_driver: str = ""
+
+    def __repr__(self) -> str:
+        return f"_Url({self.shown!r})"
 
 
-def _parse(url: str) -> _Named:
-    if not isinstance(url, str):
-        raise TypeError(f"budget={url!r}: a budget is named by a URL: {_KNOWN}.")
-    shown = without_password(url)
-    parts = urlsplit(url)
-    if parts.scheme not in _PLACES and parts.scheme != "hub":
-        raise ValueError(f"The budget {shown} has an unknown scheme; there are {_KNOWN}.")
-    try:
-        parts.port  # noqa: B018  # raises if it is no port
-    except ValueError as error:
-        raise ValueError(f"The budget {shown} makes no sense: {error}.") from None
-    ours, theirs = _query(parts, shown)
-    if ours.get("seed", "hub") != "hub":
-        raise ValueError(f"The budget {shown}: seed={ours['seed']!r} must be seed=hub, or left out.")
-    return _Named(
-        parts=parts,
+def _parse(url: str) -> _Url:
+    url = url.strip()
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
+    if scheme not in _PLACES and scheme != "hub":
+        # Without "://" the text may be anything, for example a password.
+        named = f" {scheme}" if separator and re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", scheme) else ""
+        raise ValueError(f"The budget's URL has an unknown scheme{named}. Known are {_KNOWN}.")
+    if not separator or not url.isprintable():
+        raise ValueError(f"The budget's {scheme} URL contains a line break or another control character.")
+    account, place, query, shown_place = _split(scheme, rest)
+    ours, theirs = _parameters(query)
+    shown = f"{scheme}://{shown_place}{_shown_query(ours, theirs)}"
+    if theirs and scheme in ("memory", "sqlite", "hub"):
+        raise ValueError(f"The budget {shown}: {', '.join(theirs)} is unknown. Known are {', '.join(_OURS)}.")
+    for name, allowed in (("seed", ("hub",)), ("strict", ("0", "1"))):
+        if name in ours and ours[name] not in allowed:
+            raise ValueError(f"The budget {shown}: {name}={ours[name]!r} must be {' or '.join(allowed)}, or left out.")
+    user, colon, password = account.partition(":")
+    quoted = f"{quote(unquote(user), safe='')}{colon}{quote(unquote(password), safe='')}@" if account else ""
+    return _Url(
+        scheme=scheme,
+        place=place,
         shown=shown,
         limit=_limit(ours.get("limit", str(LIMIT)), shown),
         window=_window(ours.get("window", str(WINDOW)), shown),
         seed="seed" in ours,
-        for_driver=parts._replace(query=urlencode(theirs, quote_via=quote)).geturl(),
+        strict=ours.get("strict") == "1",
+        secrets=_secrets(account, user, password, *theirs.values()),
+        for_driver=f"{scheme}://{quoted}{place}{'?' if theirs else ''}{urlencode(theirs, quote_via=quote)}",
     )
 
 
-def _query(parts: SplitResult, shown: str) -> tuple[dict[str, str], dict[str, str]]:
+_HOST = r"(?:\[[\w:.%]+\]|[\w.%~-]*)(?::[0-9]{1,5})?"
+_PARAMETER = r"[\w.%+-]+(?:=[^&]*)?"
+_SERVER = rf"(?P<place>{_HOST}(?:,{_HOST})*(?:/[^?#@\s]*)?)(?:\?(?P<query>(?:{_PARAMETER}(?:&{_PARAMETER})*)?))?"
+
+
+def _split(scheme: str, rest: str) -> tuple[str, str, str, str]:
+    """
+    The account, the place, the query, and the place as it may be shown.
+
+    A password may contain any of `/ # ? @ %`. It ends at the first `@` that is followed by what looks like a server.
+    """
+    if scheme in ("memory", "sqlite", "hub"):
+        place, _, query = rest.partition("?")
+        if place and (scheme != "sqlite" or not place.startswith("/")):
+            raise ValueError(
+                f"The budget's {scheme} URL names a host or an account. {scheme}:// takes none: write"
+                f" {'sqlite:////absolute/path or sqlite:///relative/path' if scheme == 'sqlite' else scheme + '://'}."
+            )
+        return "", place, query, place
+    ends = [0, *(match.end() for match in re.finditer("@", rest))]
+    servers = [(end, match) for end in ends if (match := re.fullmatch(_SERVER, rest[end:])) is not None]
+    if not servers:
+        raise ValueError(
+            f"The budget's {scheme} URL makes no sense. It must look like {scheme}://user:password@host:1234/name, and"
+            " special characters in the password should be percent-encoded."
+        )
+    end, match = servers[0]
+    account, place = rest[: max(0, end - 1)], match["place"]
+    shown = f"***@{place}" if account else place
+    return account, place, match["query"] or "", shown if len(servers) == 1 else "***"
+
+
+def _parameters(query: str) -> tuple[dict[str, str], dict[str, str]]:
     """What is ours, and what is the driver's."""
-    pairs = dict(parse_qsl(parts.query, keep_blank_values=True))
-    ours = {name: value for name, value in pairs.items() if name in _OURS}
-    theirs = {name: value for name, value in pairs.items() if name not in _OURS}
-    if theirs and parts.scheme in ("memory", "sqlite", "hub"):
-        raise ValueError(f"The budget {shown}: {', '.join(theirs)} is unknown; there are {', '.join(_OURS)}.")
-    return ours, theirs
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    values = {unquote(name): unquote(value) for name, _, value in pairs}
+    ours = {name: value for name, value in values.items() if name in _OURS}
+    return ours, {name: value for name, value in values.items() if name not in _OURS}
+
+
+def _shown_query(ours: dict[str, str], theirs: dict[str, str]) -> str:
+    shown = [f"{name}={value}" for name, value in ours.items()] + [f"{name}=***" for name in theirs]
+    return f"?{'&'.join(shown)}" if shown else ""
+
+
+def _secrets(*values: str) -> tuple[str, ...]:
+    """All that must not be shown, as it was written and as a driver may quote it; the longest first."""
+    forms = {form for value in values for form in (value, unquote(value), quote(unquote(value), safe=""))}
+    return tuple(sorted(filter(None, forms), key=len, reverse=True))
 
 
 def _limit(text: str, shown: str) -> int:
@@ -141,11 +245,11 @@ def _window(text: str, shown: str) -> float:
     return window
 
 
-def _seed(named: _Named, read: Read | None) -> Seed | None:
-    if not named.seed:
+def _backfill(parsed: _Url, read: Read | None) -> Backfill | None:
+    if not parsed.seed:
         return None
-    seed: Seed = importlib.import_module("mat_vis_hub.budget.hub").seed(read or _plain, named.window)
-    return seed
+    ages: Backfill = importlib.import_module("mat_vis_hub.budget.hub").ages(read or _plain, parsed.window)
+    return ages
 
 
 def _plain(repository: Repository) -> HfApi:
@@ -154,42 +258,46 @@ def _plain(repository: Repository) -> HfApi:
     return HfApi(endpoint=repository.endpoint)
 
 
-def _logged(named: _Named, seed: Seed | None) -> StoredBudget:
-    return _PLACES[named.parts.scheme](named, seed)
+def _with_driver(parsed: _Url, backfill: Backfill | None) -> StoredBudget:
+    """The budget, or an error of ours that quotes nothing of the driver's."""
+    try:
+        return _PLACES[parsed.scheme](parsed, backfill)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        wanted = f'{error.name}, which is not installed: pip install "mat-vis-hub[{extra}]"'
+        problem: Exception = ModuleNotFoundError(f"The budget {parsed.shown} needs {wanted}", name=error.name)
+    except (TypeError, ValueError):
+        problem = ValueError(f"The budget {parsed.shown}: its driver does not accept the parameters or the address.")
+    raise problem
 
 
-def _memory(named: _Named, seed: Seed | None) -> StoredBudget:
+def _memory(parsed: _Url, backfill: Backfill | None) -> StoredBudget:
     from mat_vis_hub.budget.memory import MemoryBudget
 
-    if named.parts.netloc or named.parts.path:
-        raise ValueError(f"The budget {named.shown} names a place; memory:// is the memory of this process.")
-    return MemoryBudget("memory://", named.limit, named.window, seed)
+    return MemoryBudget(parsed.shown, parsed.limit, parsed.window, backfill)
 
 
-def _sqlite(named: _Named, seed: Seed | None) -> StoredBudget:
+def _sqlite(parsed: _Url, backfill: Backfill | None) -> StoredBudget:
     from mat_vis_hub.budget.sqlite import SQLiteBudget
 
-    path = unquote(named.parts.path[1:])
-    if named.parts.netloc or not path:
-        raise ValueError(
-            f"The budget {named.shown} names no file: write sqlite:////absolute/path or sqlite:///relative/path."
-        )
-    return SQLiteBudget(Path(os.path.abspath(path)), named.limit, named.window, seed)
+    return SQLiteBudget(Path(os.path.abspath(unquote(parsed.place[1:]))), parsed.limit, parsed.window, backfill)
 
 
-def _redis(named: _Named, seed: Seed | None) -> StoredBudget:
+def _redis(parsed: _Url, backfill: Backfill | None) -> StoredBudget:
     from mat_vis_hub.budget.redis import RedisBudget
 
-    return RedisBudget(named.for_driver, named.shown, named.limit, named.window, seed)
+    return RedisBudget(parsed.for_driver, parsed.shown, parsed.limit, parsed.window, backfill)
 
 
-def _postgres(named: _Named, seed: Seed | None) -> StoredBudget:
+def _postgres(parsed: _Url, backfill: Backfill | None) -> StoredBudget:
     from mat_vis_hub.budget.postgres import PostgresBudget
 
-    return PostgresBudget(named.for_driver, named.shown, named.limit, named.window, seed)
+    return PostgresBudget(parsed.for_driver, parsed.shown, parsed.limit, parsed.window, backfill)
 
 
-_PLACES: dict[str, Callable[[_Named, Seed | None], StoredBudget]] = {
+_PLACES: dict[str, Callable[[_Url, Backfill | None], StoredBudget]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "redis": _redis,
@@ -197,13 +305,3 @@ _PLACES: dict[str, Callable[[_Named, Seed | None], StoredBudget]] = {
     "postgresql": _postgres,
     "postgres": _postgres,
 }
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    url = re.sub(r"(?i)([?&][^=&]*(?:pass|secret)[^=&]*=)[^&]*", r"\1***", url)
-    scheme, _, rest = url.partition("://")
-    account, at, place = rest.rpartition("@")
-    if scheme == "sqlite" or not at or ":" not in account:
-        return url
-    return f"{scheme}://{account.partition(':')[0]}:***@{place}"

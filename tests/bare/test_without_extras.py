@@ -52,6 +52,36 @@ def test_the_drop_in_loads_no_module_of_another_that_hfapi_itself_does_without()
     assert python(code) == "\n"
 
 
+@pytest.mark.parametrize("url", ["memory://?limit=1", "sqlite:///budget.db?limit=1"])
+def test_a_budget_in_memory_or_in_a_file_needs_no_extra(url, tmp_path):
+    code = f"""
+import os, sys
+os.chdir({str(tmp_path)!r})
+sys.modules.update(redis=None, psycopg=None)  # as if they were not installed
+from mat_vis_hub.budget import Repository, from_url
+with from_url({url!r}) as budget:
+    print([budget.reserve(Repository("https://huggingface.co", "model", "you/textures")).wait > 0 for _ in range(2)])
+"""
+    assert python(code) == "[False, True]\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "extra"), [("redis://cache", "redis"), ("rediss://cache", "redis"), ("postgresql://cache/b", "postgres")]
+)
+def test_a_budget_on_a_server_says_which_extra_it_needs(url, extra):
+    code = f"""
+import sys
+sys.modules.update(redis=None, psycopg=None)  # as if they were not installed
+from mat_vis_hub import ThrottledHfApi
+try:
+    ThrottledHfApi(budget={url!r})
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert f"{url} needs" in (text := python(code))
+    assert f'pip install "mat-vis-hub[{extra}]"' in text
+
+
 @pytest.mark.skipif(not BARE, reason="the extra `local` is installed")
 def test_the_local_hub_says_what_to_install():
     with pytest.raises(ModuleNotFoundError, match=r'pip install "mat-vis-hub\[local\]"'):

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from mat_vis_hub.budget import Repository, from_url
+from mat_vis_hub.budget.memory import milliseconds
 from mat_vis_hub.budget.stored import StoredBudget
 from mat_vis_hub.testing import virtual_time
 from tests.budget import servers
@@ -18,16 +19,18 @@ REPOSITORY = Repository("https://huggingface.co", "dataset", "you/textures")
 
 @dataclass
 class Place:
-    """Where a count is kept. `passes(seconds)` lets time pass there; a server's clock stands, and its entries age."""
+    """A place where a count is kept. Its clock is the test's: `passes(seconds)` lets time pass."""
 
     url: str
     passes: Callable[[float], None]
 
-    def budget(self, *, seed: Callable[[Repository], list[float]] | None = None, **quota: float) -> StoredBudget:
-        """One more sharer of the count."""
+    def budget(self, *, history: Callable[[Repository], list[float]] | None = None, **quota: float) -> StoredBudget:
+        """One more budget that shares the count."""
         budget = from_url(f"{self.url}?{urlencode(quota)}")
         assert isinstance(budget, StoredBudget)
-        budget._seed = seed
+        budget._backfill = history
+        if hasattr(budget, "now"):
+            budget.now = milliseconds
         return budget
 
 
@@ -65,38 +68,36 @@ def sqlite_place(tmp_path):
 
 
 @pytest.fixture
-def redis_place(redis_server):
+def redis_url(redis_server):
+    """An empty Redis."""
     import redis
 
-    client = redis.Redis.from_url(redis_server.url, decode_responses=True)
-    client.flushall()
-
-    def passes(seconds: float) -> None:
-        for key in client.keys("*:log"):
-            for member in client.zrange(key, 0, -1):
-                client.zincrby(key, -seconds * 1000, member)
-        for key in client.keys("*:quota"):
-            client.hincrby(key, "closed_until", -round(seconds * 1000))
-
-    yield Place(redis_server.url, passes)
-    client.close()
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
 
 
 @pytest.fixture
-def postgres_place(postgres_url):
+def redis_place(redis_url):
+    with virtual_time() as time:
+        yield Place(redis_url, time.advance)
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_url):
+    """An empty Postgres."""
     import psycopg
 
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("SET client_min_messages = warning")
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return postgres_url
 
-        def passes(seconds: float) -> None:
-            tables = "SELECT tablename FROM pg_tables WHERE tablename LIKE 'ratelimit%'"
-            for (table,) in connection.execute(tables).fetchall():
-                connection.execute(f"UPDATE {table} SET item_timestamp = item_timestamp - interval '{seconds} seconds'")
-            connection.execute(f"UPDATE mat_vis_hub_repositories SET closed_until = closed_until - {seconds * 1000}")
 
-        yield Place(postgres_url, passes)
+@pytest.fixture
+def postgres_place(empty_postgres_url):
+    with virtual_time() as time:
+        yield Place(empty_postgres_url, time.advance)
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])

@@ -1,12 +1,13 @@
-"""No commit dies of its budget: one that fails is gone without, said once, and tried again."""
+"""Commits go ahead without a budget that fails. That is logged once, and the budget is tried again."""
 
 from __future__ import annotations
 
 import pytest
 
-from mat_vis_hub.budget import BudgetError, FailOpenBudget, Reservation, from_url
+from mat_vis_hub.budget import BudgetError, FailOpenBudget, Reservation, as_budget, from_url
 from mat_vis_hub.retry_after import Cooldown
 from tests.budget.conftest import REPOSITORY as HERE
+from tests.budget.servers import free_port
 
 
 class Flaky:
@@ -15,13 +16,15 @@ class Flaky:
     def __init__(self) -> None:
         self.budget = from_url("memory://?limit=1&window=3600")
         self.down = False
+        self.error: Exception = BudgetError("The budget redis://cache cannot be used: it is gone.")
+        self.strict = False
         self.asked = 0
 
     def __getattr__(self, name):
         def method(*args):
             self.asked += 1
             if self.down:
-                raise BudgetError("The budget redis://cache cannot be used: it is gone.")
+                raise self.error
             return getattr(self.budget, name)(*args)
 
         return method
@@ -39,62 +42,115 @@ def guarded(flaky):
 
 def commit(budget) -> float:
     """What a commit asks of its budget; returns how long it is to wait."""
-    slot = budget.reserve(HERE)
-    if slot.wait:
-        slot = budget.renew(HERE, slot)
-    budget.confirm(HERE, slot)
-    budget.cancel(HERE, slot)
-    budget.refused(HERE, slot, Cooldown(0.0))
-    return slot.wait
+    reservation = budget.reserve(HERE)
+    if reservation.wait:
+        reservation = budget.renew(HERE, reservation)
+    budget.confirm(HERE, reservation)
+    budget.cancel(HERE, reservation)
+    budget.refused(HERE, reservation, Cooldown(0.0))
+    return reservation.wait
 
 
-def test_while_it_works_it_is_the_budget(guarded, flaky):
+def test_a_budget_that_works_is_used(guarded, flaky):
     assert guarded.reserve(HERE).wait == 0
     assert guarded.reserve(HERE).wait > 0
     assert guarded.status(HERE).used == 2
     assert flaky.asked == 3
 
 
-def test_while_it_fails_nothing_raises_or_waits_and_one_warning_says_so(guarded, flaky, time, caplog):
-    flaky.down = True
+@pytest.mark.parametrize("error", [BudgetError("it is gone"), OSError("it is gone"), Exception("it is gone")])
+def test_while_it_fails_nothing_raises_or_waits_and_there_is_one_warning(guarded, flaky, time, caplog, error):
+    flaky.down, flaky.error = True, error
     for _ in range(20):
         assert commit(guarded) == 0
         time.advance(10)
     assert [record.name for record in caplog.records] == ["mat_vis_hub"]
-    assert "redis://cache cannot be used" in caplog.text
+    assert "it is gone" in caplog.text
     assert flaky.asked == 7  # in 200 seconds, every 30
 
 
-def test_it_is_tried_again_and_counts_when_it_is_back(guarded, flaky, time, caplog):
+def test_it_is_tried_again_and_counts_when_it_works_again(guarded, flaky, time, caplog):
     flaky.down = True
     commit(guarded)
     flaky.down = False
-    assert guarded.reserve(HERE) == Reservation(guarded.reserve(HERE).id, 0, 0, 128) or flaky.asked == 1
+    assert guarded.reserve(HERE).wait == 0
+    assert flaky.asked == 1
     time.advance(30)
     assert guarded.reserve(HERE).wait == 0
     assert guarded.reserve(HERE).wait > 0
     assert "works again" in caplog.text
 
 
-def test_a_commit_that_began_without_it_is_counted_if_it_is_back_by_then(guarded, flaky, time):
+def test_a_budget_whose_other_methods_work_is_still_down(guarded, flaky, time, caplog, monkeypatch):
+    def down(repository):
+        raise BudgetError("The history cannot be read.")
+
+    monkeypatch.setattr(flaky, "reserve", down, raising=False)
+    for _ in range(10):
+        commit(guarded)
+        guarded.saw(HERE, "main")
+        time.advance(31)
+    assert len(caplog.records) == 1
+
+
+def test_a_commit_that_began_without_the_budget_is_counted_if_it_works_by_then(guarded, flaky, time):
     flaky.down = True
-    slot = guarded.reserve(HERE)
+    reservation = guarded.reserve(HERE)
     flaky.down = False
     time.advance(30)
-    guarded.confirm(HERE, slot)
+    guarded.confirm(HERE, reservation)
     assert guarded.reserve(HERE).wait > 0
 
 
-def test_who_asks_for_the_status_is_told_what_is_wrong(guarded, flaky):
+def test_status_raises_what_is_wrong(guarded, flaky):
     flaky.down = True
     with pytest.raises(BudgetError, match="it is gone"):
         guarded.status(HERE)
 
 
-def test_ctrl_c_is_no_failure_of_the_budget(guarded, flaky, monkeypatch):
+@pytest.mark.parametrize("error", [TypeError(), AttributeError(), NameError(), KeyError(), NotImplementedError()])
+def test_a_budget_with_a_bug_is_not_taken_for_one_that_is_down(guarded, flaky, error):
+    flaky.down, flaky.error = True, error
+    with pytest.raises(type(error)):
+        guarded.reserve(HERE)
+
+
+def test_ctrl_c_is_not_a_failure_of_the_budget(guarded, flaky, monkeypatch):
     def interrupted(repository):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(flaky, "reserve", interrupted, raising=False)
     with pytest.raises(KeyboardInterrupt):
         guarded.reserve(HERE)
+
+
+def test_a_strict_budget_fails_the_commit(flaky):
+    flaky.strict = flaky.down = True
+    with pytest.raises(BudgetError, match="it is gone"):
+        FailOpenBudget(flaky).reserve(HERE)
+
+
+def test_closing_closes_the_budget_even_while_it_is_paused(flaky):
+    flaky.down = True
+    with FailOpenBudget(flaky) as guarded:
+        assert isinstance(guarded.reserve(HERE), Reservation)
+        flaky.down, flaky.asked = False, 0
+    assert flaky.asked == 1
+
+
+@pytest.mark.parametrize("scheme", ["redis", "postgresql"])
+class TestServerThatIsDown:
+    def test_from_the_start_behaves_like_one_that_goes_down_later(self, scheme, time, caplog):
+        pytest.importorskip({"redis": "redis", "postgresql": "psycopg"}[scheme], reason="the driver is not installed")
+        with as_budget(f"{scheme}://127.0.0.1:{free_port()}/0") as budget:
+            assert "Commits go on without their budget" in caplog.text
+            assert commit(budget) == 0
+            time.advance(31)
+            assert commit(budget) == 0
+        assert len(caplog.records) == 1
+        assert f"Is the {scheme[:5].title()}" in caplog.text
+
+    def test_raises_from_the_start_if_it_is_strict(self, scheme):
+        pytest.importorskip({"redis": "redis", "postgresql": "psycopg"}[scheme], reason="the driver is not installed")
+        with pytest.raises(BudgetError, match="cannot be used"):
+            as_budget(f"{scheme}://127.0.0.1:{free_port()}/0?strict=1")

@@ -16,7 +16,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from mat_vis_hub import RetryPolicy
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
-from mat_vis_hub.budget.hub import HubBudget, seed
+from mat_vis_hub.budget import BudgetError, Reservation
+from mat_vis_hub.budget.hub import HubBudget, ages
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.local_hub import LocalHub
 from mat_vis_hub.local_hub.limiter import MODELS
@@ -53,7 +54,7 @@ class Job:
         self.budget = HubBudget(lambda repository: self.api, **options)
 
     def commit(self, **kwargs):
-        """Straight to the Hub, whatever the budget would say."""
+        """Straight to the Hub, without the budget."""
         operations = [CommitOperationAdd(f"{next(self.names)}.txt", b"")]
         return self.api.create_commit(REPO, operations, commit_message="m", **kwargs)
 
@@ -61,7 +62,7 @@ class Job:
         return self.budget.reserve(self.repository)
 
     def paced(self, **kwargs) -> None:
-        """As a throttled commit goes: a slot, its wait, the commit, and after a refusal once more."""
+        """As a throttled commit goes: a reservation, its wait, the commit, and all of that again after a refusal."""
         policy = RetryPolicy(max_retries=50, max_total_wait=1e6)
         caller = SimpleNamespace(source="job", retry=policy, hooks=Hooks([]), budget=self.budget)
         Throttle(caller, Target(self.repository, "main", "job")).commit(lambda: self.commit(**kwargs))
@@ -72,7 +73,7 @@ class Job:
 
 
 def run(writers: list[Callable[[], object]]) -> None:
-    """All at once; what one of them raises is raised."""
+    """All at once. An exception of any is raised."""
     with ThreadPoolExecutor(len(writers)) as pool:
         for future in [pool.submit(writer) for writer in writers]:
             future.result(timeout=60)
@@ -85,13 +86,13 @@ def looks(hub: LocalHub) -> int:
 
 class TestOthersCommits:
     def test_made_before_we_began_are_counted(self, hub, time):
-        stranger = Job(hub)
+        other = Job(hub)
         for _ in range(3):
-            stranger.commit()
+            other.commit()
         time.advance(60)
-        slot = Job(hub, limit=3).reserve()
-        assert (slot.used, slot.limit, slot.reason) == (3, 3, "budget")
-        assert HOUR - 60 <= slot.wait <= 1.01 * HOUR - 58
+        reservation = Job(hub, limit=3).reserve()
+        assert (reservation.used, reservation.limit, reservation.reason) == (3, 3, "budget")
+        assert HOUR - 60 <= reservation.wait <= 1.01 * HOUR - 58
 
     def test_do_not_count_once_the_window_has_passed(self, hub, time):
         Job(hub).commit()
@@ -110,33 +111,33 @@ class TestOthersCommits:
         assert hub.refusals == []
         assert 3 * HOUR <= time.now() <= 1.05 * 3 * HOUR  # the optimum: 8 at once, and 8 after each hour
 
-    def test_made_while_we_wait_for_a_slot_prolong_the_wait(self, hub, time):
-        job, stranger = Job(hub, limit=2), Job(hub)
+    def test_made_while_we_wait_for_a_reservation_prolong_the_wait(self, hub, time):
+        job, other = Job(hub, limit=2), Job(hub)
         job.paced()
         time.advance(1000)
         job.paced()
-        slot = job.reserve()
-        time.advance(slot.wait)
-        stranger.commit()
-        slot = job.budget.renew(job.repository, slot)
-        assert 900 < slot.wait < 1040  # until the second of ours has left
-        time.advance(slot.wait)
-        assert job.budget.renew(job.repository, slot).wait == 0
+        reservation = job.reserve()
+        time.advance(reservation.wait)
+        other.commit()
+        reservation = job.budget.renew(job.repository, reservation)
+        assert 900 < reservation.wait < 1040  # until the second of ours has left
+        time.advance(reservation.wait)
+        assert job.budget.renew(job.repository, reservation).wait == 0
 
 
 class TestBranches:
     def test_one_that_was_named_counts_and_what_it_shares_with_others_counts_once(self, hub):
-        stranger, job = Job(hub), Job(hub)
-        stranger.commit()
-        stranger.api.create_branch(REPO, branch="v2026.04.2")
-        stranger.commit(revision="v2026.04.2")
+        other, job = Job(hub), Job(hub)
+        other.commit()
+        other.api.create_branch(REPO, branch="v2026.04.2")
+        other.commit(revision="v2026.04.2")
         assert job.used == 1
         job.budget.saw(job.repository, "v2026.04.2")
         assert job.used == 2
 
     def test_a_pull_request_s_can_be_named_as_well(self, hub):
-        stranger, job = Job(hub), Job(hub)
-        info = stranger.commit(create_pr=True)
+        other, job = Job(hub), Job(hub)
+        info = other.commit(create_pr=True)
         job.budget.saw(job.repository, info.pr_revision)
         assert job.used == 1
 
@@ -158,25 +159,25 @@ class TestBranches:
 
 class TestRaces:
     @pytest.mark.local_hub(limit=8)
-    def test_two_that_look_at_the_same_moment_fall_back_on_a_refusal(self, hub, time):
+    def test_two_that_read_it_at_the_same_moment_fall_back_on_a_refusal(self, hub, time):
         one, two = Job(hub, limit=8), Job(hub, limit=8)
         for _ in range(7):
             one.paced()
-        slots = [one.reserve(), two.reserve()]
-        assert [slot.wait for slot in slots] == [0, 0]  # there is room for one
+        reservations = [one.reserve(), two.reserve()]
+        assert [reservation.wait for reservation in reservations] == [0, 0]  # there is room for one
         one.commit()
         with pytest.raises(HfHubHTTPError, match="429"):
             two.commit()
-        two.budget.refused(two.repository, slots[1], Cooldown(1000, 8, HOUR))
-        slot = two.reserve()
-        assert (slot.wait, slot.reason) == (1000, "refused")
+        two.budget.refused(two.repository, reservations[1], Cooldown(1000, 8, HOUR))
+        reservation = two.reserve()
+        assert (reservation.wait, reservation.reason) == (1000, "refused")
         time.advance(1000)
-        assert two.budget.renew(two.repository, slot).wait > 2500  # it looked, and has seen all eight
+        assert two.budget.renew(two.repository, reservation).wait > 2500  # it has read the history: all eight
 
     @pytest.mark.parametrize(
         "model", [pytest.param(model, marks=pytest.mark.local_hub(limit=8, model=model)) for model in MODELS]
     )
-    def test_writers_at_full_tilt_all_get_through(self, hub, model):
+    def test_writers_that_commit_as_fast_as_they_can_all_get_through(self, hub, model):
         """Three jobs of two threads each, eight commits per window, nothing shared but the history."""
         jobs = [Job(hub, limit=8) for _ in range(3)]
         run([lambda job=job: [job.paced() for _ in range(5)] for job in jobs * 2])
@@ -196,25 +197,25 @@ class TestWhatItCosts:
 
     @pytest.mark.local_hub(limit=None)
     def test_only_as_many_pages_as_the_window_needs(self, hub, time):
-        stranger = Job(hub)
+        other = Job(hub)
         for _ in range(120):
-            stranger.commit()
+            other.commit()
         time.advance(2 * HOUR)
         for _ in range(60):
-            stranger.commit()
+            other.commit()
         job = Job(hub)
         assert job.used == 60
         assert looks(hub) == 2
 
     @pytest.mark.local_hub(limit=None)
     def test_a_later_look_reads_only_what_is_new(self, hub, time):
-        stranger, job = Job(hub), Job(hub)
+        other, job = Job(hub), Job(hub)
         for _ in range(120):
-            stranger.commit()
+            other.commit()
         assert job.used == 120
         before = looks(hub)
         time.advance(1000)
-        stranger.commit()
+        other.commit()
         assert job.used == 121
         assert looks(hub) == before + 1
 
@@ -241,16 +242,16 @@ class TestRefused:
     def test_closes_and_corrects_the_quota(self, hub, time):
         job = Job(hub)
         job.budget.refused(job.repository, job.reserve(), Cooldown(600, 256, HOUR / 2))
-        slot = job.reserve()
-        assert (slot.wait, slot.limit, slot.reason) == (600, 256, "refused")
+        reservation = job.reserve()
+        assert (reservation.wait, reservation.limit, reservation.reason) == (600, 256, "refused")
         status = job.budget.status(job.repository)
-        assert (status.used, status.limit, status.window) == (1, 256, HOUR / 2)  # the slot just taken
+        assert (status.used, status.limit, status.window) == (1, 256, HOUR / 2)  # the reservation just taken
 
     def test_a_longer_window_is_looked_at_whole(self, hub, time):
-        job, stranger = Job(hub), Job(hub)
-        stranger.commit()
+        job, other = Job(hub), Job(hub)
+        other.commit()
         time.advance(1.5 * HOUR)
-        stranger.commit()
+        other.commit()
         assert job.used == 1
         job.budget.refused(job.repository, None, Cooldown(0, None, 24 * HOUR))
         assert job.used == 2
@@ -260,24 +261,27 @@ class TestWhenTheHistoryCannotBeRead:
     def test_of_a_repository_yet_to_be_made_nothing_counts(self, local_hub, time):
         assert Job(local_hub).reserve().wait == 0
 
-    def test_any_other_reason_raises_and_takes_no_slot(self, hub, time):
+    def test_any_other_reason_raises_and_reserves_nothing(self, hub, time):
         job = Job(hub)
         for status in (401, 403, 500):
             hub.answer(status, on="history")
-            with pytest.raises(HfHubHTTPError):
+            with pytest.raises(BudgetError, match="cannot be read"):
                 job.reserve()
+        hub.answer(200, body={"error": "this is no history"}, on="history")
+        with pytest.raises(BudgetError, match="cannot be read"):
+            job.reserve()
         hub.drop(on="history")
-        with pytest.raises(Exception, match=r"(?i)disconnect|aborted|closed|reset"):
+        with pytest.raises(BudgetError, match=r"(?i)disconnect|aborted|closed|reset"):
             job.reserve()
         assert job.used == 0
 
     @pytest.mark.local_hub(limit=None)
     def test_halfway_through_it_starts_again(self, hub, time):
-        stranger, job = Job(hub), Job(hub)
+        other, job = Job(hub), Job(hub)
         for _ in range(60):
-            stranger.commit()
+            other.commit()
         hub.answer(500, on="history", after=1)
-        with pytest.raises(HfHubHTTPError):
+        with pytest.raises(BudgetError):
             job.reserve()
         assert job.used == 60
 
@@ -318,22 +322,30 @@ class TestLife:
     def test_a_fork_is_not_held_up_by_its_parent_s_locks(self, hub):
         job = Job(hub)
         job.reserve()
-        with job.budget._ledger(job.repository).lock:
+        with job.budget._window(job.repository) as window, window.lock:
             if (child := os.fork()) == 0:
-                free = job.budget._ledger(job.repository).lock.acquire(timeout=1)
+                with job.budget._window(job.repository) as its_own:
+                    free = its_own.lock.acquire(timeout=20)
                 os._exit(0 if free else 1)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-class TestSeed:
+class TestAges:
     def test_gives_the_ages_of_the_window_s_commits(self, hub, time):
         job = Job(hub)
         for _ in range(3):
             job.commit()
             time.advance(HOUR / 2)
-        ages = seed(lambda repository: job.api, HOUR)(job.repository)
-        assert ages == pytest.approx([HOUR / 2, HOUR], abs=2)
+        found = ages(lambda repository: job.api, HOUR)(job.repository)
+        assert found == pytest.approx([HOUR / 2, HOUR], abs=2)
 
     def test_gives_none_for_a_repository_yet_to_be_made(self, local_hub, time):
         job = Job(local_hub)
-        assert seed(lambda repository: job.api)(job.repository) == []
+        assert ages(lambda repository: job.api)(job.repository) == []
+
+
+def test_repositories_whose_windows_are_over_are_dropped(hub, time):
+    job = Job(hub)
+    for number in range(100):
+        job.budget.cancel(job.repository._replace(repo_id=f"you/{number}"), Reservation("x", 0.0, 0, 128))
+    assert len(job.budget._windows.value) <= 4

@@ -14,60 +14,123 @@ from tests.budget.conftest import REPOSITORY as HERE
 psycopg = pytest.importorskip("psycopg")
 
 
-def test_threads_and_connections_that_ask_at_once_get_no_slot_twice(postgres_place):
+@pytest.fixture
+def url(empty_postgres_url):
+    return f"{empty_postgres_url}?limit=8&window=3600"
+
+
+@pytest.fixture
+def budget(url):
+    with from_url(url) as budget:
+        yield budget
+
+
+def cut_connections(url: str) -> int:
+    """As a server does with idle ones; returns how many."""
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mat_vis_hub'"
+    with psycopg.connect(url.partition("?")[0], autocommit=True) as connection:
+        return len(connection.execute(cut).fetchall())
+
+
+def granted(budget, count: int) -> list[bool]:
+    return [budget.reserve(HERE).wait == 0 for _ in range(count)]
+
+
+def test_threads_and_connections_that_reserve_at_once_get_no_place_twice(postgres_place):
     budgets = [postgres_place.budget(limit=8, window=60) for _ in range(4)]
     with ThreadPoolExecutor(16) as threads:
-        slots = list(threads.map(lambda number: budgets[number % 4].reserve(HERE), range(32)))
-    assert sorted(round(slot.wait / 60) for slot in slots) == [number // 8 for number in range(32)]
+        reservations = list(threads.map(lambda number: budgets[number % 4].reserve(HERE), range(32)))
+    assert sorted(round(reservation.wait / 60) for reservation in reservations) == [n // 8 for n in range(32)]
 
 
-def test_a_transaction_that_dies_leaves_nothing_behind(postgres_place):
-    budget, other = (postgres_place.budget(limit=1, window=60) for _ in range(2))
-
-    def dies() -> None:
-        with budget.log(HERE) as log:
-            log.reserve()
-            raise KeyboardInterrupt
+def test_a_transaction_that_dies_leaves_nothing_behind(budget, url):
+    def die(window) -> None:
+        window.reserve()
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dies()
-    assert other.reserve(HERE).wait == 0
+        budget._decide(HERE, die)
+    assert granted(from_url(url), 9) == [True] * 8 + [False]
 
 
-def test_a_table_that_somebody_keeps_locked_is_said_within_seconds(postgres_place):
-    budget, other = (postgres_place.budget(limit=1, window=60) for _ in range(2))
-    with budget.log(HERE), pytest.raises(BudgetError, match="lock timeout"):
-        other.reserve(HERE)
-    assert other.reserve(HERE).wait == 0
-
-
-def test_a_connection_that_is_cut_is_made_anew(postgres_place, postgres_url):
-    budget = postgres_place.budget(limit=1, window=60)
+def test_a_repository_that_somebody_keeps_locked_is_reported(budget, url):
     budget.reserve(HERE)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mat_vis_hub'"
-        )
-    with pytest.raises(BudgetError):
+    with from_url(url) as other:
+
+        def refused_meanwhile(window) -> None:
+            with pytest.raises(BudgetError, match="lock timeout"):
+                other.reserve(HERE)
+
+        budget._decide(HERE, refused_meanwhile)
+        assert other.reserve(HERE).wait == 0
+
+
+def test_a_connection_that_was_cut_while_idle_is_made_anew_and_each_commit_counts_once(budget, url):
+    reservations = [budget.reserve(HERE)]
+    for _ in range(3):
+        assert cut_connections(url) == 1
+        reservations.append(budget.reserve(HERE))
+    cut_connections(url)
+    budget.confirm(HERE, reservations[0])
+    cut_connections(url)
+    budget.cancel(HERE, reservations[1])
+    assert budget.status(HERE).used == 3
+    assert granted(budget, 6) == [True] * 5 + [False]
+
+
+def test_a_connection_that_is_cut_again_and_again_is_reported_rather_than_tried_for_ever(budget, url):
+    budget.reserve(HERE)
+    attempts = []
+
+    def cut(window) -> None:
+        attempts.append(cut_connections(url))
+        window.reserve()
+
+    with pytest.raises(BudgetError, match="Is the Postgres server running"):
+        budget._decide(HERE, cut)
+    assert attempts == [1, 1]
+    assert budget.status(HERE).used == 1
+
+
+def test_a_pickled_budget_shares_the_count(budget):
+    granted(budget, 8)
+    with pickle.loads(pickle.dumps(budget)) as twin:
+        assert granted(twin, 1) == [False]
+
+
+def test_a_closed_budget_opens_again(budget, url):
+    budget.reserve(HERE)
+    budget.close()
+    assert cut_connections(url) == 0
+    assert budget.status(HERE).used == 1
+
+
+def test_time_zones_do_not_matter(budget, url):
+    granted(budget, 8)
+    with from_url(f"{url}&options=-c%20TimeZone%3DAsia/Tokyo") as zoned:
+        assert granted(zoned, 1) == [False]
+
+
+def test_a_server_that_has_stopped_is_reported(postgres_binaries):
+    with servers.postgres(postgres_binaries) as url, from_url(url) as budget:
         budget.reserve(HERE)
-    assert budget.reserve(HERE).wait == pytest.approx(60, abs=2)
-
-
-def test_a_pickled_budget_shares_the_count(postgres_place):
-    budget = postgres_place.budget(limit=1, window=60)
-    budget.reserve(HERE)
-    assert pickle.loads(pickle.dumps(budget)).reserve(HERE).wait > 0
-
-
-def test_a_server_whose_time_zone_differs_counts_alike(postgres_place):
-    budget = postgres_place.budget(limit=1, window=60)
-    budget.reserve(HERE)
-    zoned = from_url(f"{postgres_place.url}?limit=1&window=60&options=-c%20TimeZone%3DAsia/Tokyo")
-    assert zoned.reserve(HERE).wait == pytest.approx(60, abs=2)
-
-
-def test_one_that_is_stopped_is_said(postgres_binaries):
-    with servers.postgres(postgres_binaries) as url:
-        budget = from_url(url)
     with pytest.raises(BudgetError, match="Is the Postgres server running"):
         budget.reserve(HERE)
+
+
+def test_repositories_whose_windows_are_over_are_dropped(postgres_place):
+    budget = postgres_place.budget(limit=2, window=1)
+    for number in range(60):
+        budget.reserve(HERE._replace(repo_id=f"you/{number}"))
+        postgres_place.passes(1)
+    with psycopg.connect(postgres_place.url) as connection:
+        tables = ("repositories", "counted", "waiting", "open_places")
+        rows = [connection.execute(f"SELECT COUNT(*) FROM mat_vis_hub_v1_{table}").fetchone()[0] for table in tables]
+    assert max(rows) <= 10
+
+
+def test_tables_of_another_version_do_not_matter(empty_postgres_url):
+    with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE mat_vis_hub_repositories (name TEXT PRIMARY KEY, something_else TEXT)")
+        connection.execute("CREATE TABLE mat_vis_hub_v2_counted (something_else TEXT)")
+    assert granted(from_url(f"{empty_postgres_url}?limit=1"), 2) == [True, False]

@@ -1,4 +1,4 @@
-"""A slot is settled by how the call ended: counted, given back where it was certainly not, or refused for all."""
+"""A reservation is settled by how the commit ended: confirmed, cancelled if it certainly did not land, or refused."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ REPOSITORY = Repository("https://huggingface.co", "dataset", "you/textures")
 
 
 class Budget:
-    """Keeps what it was asked."""
+    """Records what it was asked."""
 
     def __init__(self, *waits: float) -> None:
         self.waits = list(waits)
         self.calls: list[tuple] = []
 
-    def _slot(self, name: str) -> Reservation:
+    def _reserve(self, name: str) -> Reservation:
         self.calls.append((name,))
         return Reservation("one", self.waits.pop(0) if self.waits else 0.0, used=8, limit=8)
 
     def reserve(self, repository: Repository) -> Reservation:
-        return self._slot("take")
+        return self._reserve("reserve")
 
-    def renew(self, repository: Repository, slot: Reservation) -> Reservation:
-        return self._slot("recheck")
+    def renew(self, repository: Repository, reservation: Reservation) -> Reservation:
+        return self._reserve("renew")
 
-    def confirm(self, repository: Repository, slot: Reservation) -> None:
-        self.calls.append(("spent", slot.id))
+    def confirm(self, repository: Repository, reservation: Reservation) -> None:
+        self.calls.append(("confirm", reservation.id))
 
-    def cancel(self, repository: Repository, slot: Reservation) -> None:
-        self.calls.append(("give_back", slot.id))
+    def cancel(self, repository: Repository, reservation: Reservation) -> None:
+        self.calls.append(("cancel", reservation.id))
 
     def refused(self, repository, reservation, cooldown) -> None:
         self.calls.append(("refused", reservation and reservation.id, cooldown))
@@ -46,41 +46,41 @@ class Budget:
         self.calls.append(("close",))
 
 
-def claim(budget: Budget | None, wait=lambda slot: True) -> ReservedCommit:
+def reserved(budget: Budget | None, wait=lambda reservation: True) -> ReservedCommit:
     return ReservedCommit(budget, REPOSITORY, wait)
 
 
-def test_a_call_that_succeeds_is_counted():
+def test_a_commit_that_lands_is_counted():
     budget = Budget()
-    with claim(budget):
-        assert budget.calls == [("take",)]
-    assert budget.calls == [("take",), ("spent", "one")]
+    with reserved(budget):
+        assert budget.calls == [("reserve",)]
+    assert budget.calls == [("reserve",), ("confirm", "one")]
 
 
-def test_a_slot_to_come_is_waited_for_as_often_as_it_moves():
+def test_a_reservation_is_waited_for_and_renewed_until_its_wait_is_over():
     budget, waited = Budget(5.0, 0.5), []
-    with claim(budget, lambda slot: waited.append(slot.wait) or True):
+    with reserved(budget, lambda reservation: waited.append(reservation.wait) or True):
         pass
     assert waited == [5.0, 0.5]
-    assert budget.calls == [("take",), ("recheck",), ("recheck",), ("spent", "one")]
+    assert budget.calls == [("reserve",), ("renew",), ("renew",), ("confirm", "one")]
 
 
-def test_whoever_will_not_wait_goes_all_the_same_and_is_counted_all_the_same():
+def test_a_commit_that_will_not_wait_is_sent_and_counted_all_the_same():
     budget = Budget(5.0)
-    with claim(budget, lambda slot: False):
+    with reserved(budget, lambda reservation: False):
         pass
-    assert budget.calls == [("take",), ("spent", "one")]
+    assert budget.calls == [("reserve",), ("confirm", "one")]
 
 
-def test_ctrl_c_in_the_wait_gives_the_slot_back():
+def test_ctrl_c_during_the_wait_cancels():
     budget = Budget(5.0)
 
-    def interrupted(slot: Reservation) -> bool:
+    def interrupted(reservation: Reservation) -> bool:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), claim(budget, interrupted):
+    with pytest.raises(KeyboardInterrupt), reserved(budget, interrupted):
         raise AssertionError("went on")
-    assert budget.calls == [("take",), ("give_back", "one")]
+    assert budget.calls == [("reserve",), ("cancel", "one")]
 
 
 class Answered(Exception):
@@ -89,28 +89,28 @@ class Answered(Exception):
 
 
 @pytest.mark.parametrize("error", [ValueError(), Answered(403), Answered(412)], ids=repr)
-def test_what_certainly_did_not_land_gives_the_slot_back(error):
+def test_a_commit_that_certainly_did_not_land_is_cancelled(error):
     budget = Budget()
-    with pytest.raises(type(error)), claim(budget):
+    with pytest.raises(type(error)), reserved(budget):
         raise error
-    assert budget.calls[-1] == ("give_back", "one")
+    assert budget.calls[-1] == ("cancel", "one")
 
 
 @pytest.mark.parametrize("error", [Answered(503), KeyboardInterrupt()], ids=repr)
-def test_what_may_have_landed_is_counted(error):
+def test_a_commit_that_may_have_landed_is_counted(error):
     budget = Budget()
-    with pytest.raises(type(error)), claim(budget):
+    with pytest.raises(type(error)), reserved(budget):
         raise error
-    assert budget.calls[-1] == ("spent", "one")
+    assert budget.calls[-1] == ("confirm", "one")
 
 
-def test_a_refusal_is_handed_on_once_with_what_it_named():
+def test_a_refusal_is_passed_on_once():
     budget = Budget()
-    with claim(budget) as one:
+    with reserved(budget) as one:
         one.refused(Cooldown(2670.0, 128, 3600.0))
-    assert budget.calls == [("take",), ("refused", "one", Cooldown(2670.0, 128, 3600.0))]
+    assert budget.calls == [("reserve",), ("refused", "one", Cooldown(2670.0, 128, 3600.0))]
 
 
 def test_without_a_budget_nothing_happens():
-    with claim(None) as nothing:
+    with reserved(None) as nothing:
         nothing.refused(Cooldown(1.0))
