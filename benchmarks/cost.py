@@ -117,19 +117,19 @@ def decisions(report: Report, budgets: dict[str, str]) -> None:
         budget = from_url(f"{url}{'&' if '?' in url else '?'}limit=128&window=3600")
         for _ in range(127):
             budget.confirm(repository, budget.reserve(repository))
-        taking, spending = [], []
+        reserving, confirming = [], []
         for _ in range(ROUNDS):
             began = time.perf_counter()
-            slot = budget.reserve(repository)
-            taken = time.perf_counter()
-            budget.confirm(repository, slot)
-            spending.append((time.perf_counter() - taken) * 1e6)
-            taking.append((taken - began) * 1e6)
-            budget.cancel(repository, slot)
-        rows.append([name, *middle_and_worst(taking), *middle_and_worst(spending)])
+            reservation = budget.reserve(repository)
+            reserved = time.perf_counter()
+            budget.confirm(repository, reservation)
+            confirming.append((time.perf_counter() - reserved) * 1e6)
+            reserving.append((reserved - began) * 1e6)
+            budget.cancel(repository, reservation)
+        rows.append([name, *middle_and_worst(reserving), *middle_and_worst(confirming)])
         budget.close()
     report.say(f"Within that, a budget's decisions, with 127 commits in the window ({ROUNDS} of each):")
-    columns = ["budget", "take, µs", "take, 99th percentile", "spent, µs", "spent, 99th percentile"]
+    columns = ["budget", "reserve, µs", "reserve, 99th percentile", "confirm, µs", "confirm, 99th percentile"]
     report.table("decisions", columns, rows)
 
 

@@ -75,7 +75,7 @@ class Saturated:
 
 
 def saturate(url: str, here: Repository, processes: int, seconds: float) -> Saturated:
-    """Slots taken and given back, as fast as it goes."""
+    """Reserve and cancel as fast as possible."""
 
     def decide(_: int, begin: Callable[[], Any]) -> tuple[list[float], int, float]:
         budget, failed = from_url(url), 0
@@ -86,13 +86,13 @@ def saturate(url: str, here: Repository, processes: int, seconds: float) -> Satu
         while time.monotonic() < end:
             began = time.perf_counter()
             try:
-                slot = budget.reserve(here)
-                taken = time.perf_counter()
-                budget.cancel(here, slot)
+                reservation = budget.reserve(here)
+                reserved = time.perf_counter()
+                budget.cancel(here, reservation)
             except BudgetError:
                 failed += 1
             else:
-                latencies += (taken - began, time.perf_counter() - taken)
+                latencies += (reserved - began, time.perf_counter() - reserved)
         return latencies, failed, time.process_time() - cpu
 
     parts = together(processes, decide)

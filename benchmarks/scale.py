@@ -289,15 +289,15 @@ def _queues(report: Report, places: dict[str, str]) -> None:
     report.say("## What a decision costs while many wait")
     report.say(
         f"Real time, one process, a window of {LIMIT} commits spent, and so many writers waiting: the median of 25, in"
-        " µs. A commit that has to wait takes a slot, rechecks it at the head of the queue, and says that it is spent."
+        " µs. A commit that has to wait is reserved, renewed at the head of the queue, and confirmed."
     )
     rows, sums = [], defaultdict(dict)
     for waiting in QUEUES:
         for name, url in places.items():
-            took, rechecked, spent = _decisions(from_url(f"{url}?limit={LIMIT}"), waiting)
-            sums[name][waiting] = took + rechecked + spent
-            rows.append([waiting, name, took, rechecked, spent, took + rechecked + spent])
-    columns = ["waiting", "kept in", "take", "recheck", "spent", "a commit's three"]
+            reserved, renewed, confirmed = _decisions(from_url(f"{url}?limit={LIMIT}"), waiting)
+            sums[name][waiting] = reserved + renewed + confirmed
+            rows.append([waiting, name, reserved, renewed, confirmed, reserved + renewed + confirmed])
+    columns = ["waiting", "kept in", "reserve", "renew", "confirm", "a commit's three"]
     report.table("queues", columns, rows)
     with report.picture("scale_queue", "What a commit's decisions cost against the number of who waits") as (axes,):
         for name, line in sums.items():
@@ -339,9 +339,8 @@ def _timed(call: Callable[[], Any]) -> float:
 def _known_repositories(report: Report, places: dict[str, str]) -> None:
     report.say("## What a decision costs where many repositories are counted")
     report.say(
-        "Real time, one process, µs: a slot of a repository that is new there and of one that is not, medians; and the"
-        " first slot of a process that has just started, once. In a file each repository has a table of its own, of"
-        " which whoever opens it reads the list."
+        "Real time, one process, µs: a reservation for a repository that is new there and for one that is not, medians;"
+        " and the first reservation of a process that has just started, once."
     )
     rows = [row for name, url in places.items() for row in _by_number_known(name, url)]
     report.table("known", ["repositories", "kept in", "a new one", "a known one", "a process's first"], rows)
