@@ -80,7 +80,7 @@ class _Closable(Protocol):
 
 C = TypeVar("C", bound=_Closable)
 
-_PATIENCE = 2.0  # seconds; so that threads queueing for a server that does not answer do not add up their waits
+_PATIENCE = 5.0  # seconds; so that threads queueing for a server that does not answer do not add up their waits
 
 
 class _Held(Generic[C]):
@@ -90,7 +90,8 @@ class _Held(Generic[C]):
         self.lock = threading.RLock()
         self.connection: C | None = None
         self.users = 0  # 1 while a thread uses it
-        _all_held.add(self)
+        with _registering:
+            _all_held.add(self)
 
     def drop(self) -> None:
         connection, self.connection = self.connection, None
@@ -102,6 +103,7 @@ class _Held(Generic[C]):
         self.drop()  # also of a budget that nobody closes
 
 
+_registering = threading.Lock()
 _all_held: WeakSet[_Held[Any]] = WeakSet()
 
 
@@ -154,12 +156,16 @@ class Connection(Generic[C]):
         return type(self), (self._connect,)
 
 
+_fork = threading.Lock()  # two threads may fork at once
 _locked: list[_Held[Any]] = []  # from just before a fork until just after it
 _inherited: list[Any] = []  # connections in use at the fork; a child that lost them would close its parent's
 
 
 def _before_fork() -> None:
-    for held in list(_all_held):
+    _fork.acquire()
+    with _registering:
+        everything = list(_all_held)
+    for held in everything:
         if held.lock.acquire(timeout=_PATIENCE):
             _locked.append(held)
             if held.users == 0:  # else this very thread uses it
@@ -169,11 +175,12 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     while _locked:
         _locked.pop().lock.release()
+    _fork.release()
 
 
 def _after_fork_in_child() -> None:
-    global _process
-    _process = _Process()
+    global _process, _fork, _registering
+    _process, _fork, _registering = _Process(), threading.Lock(), threading.Lock()
     _locked.clear()
     for held in _all_held:
         _inherited.append(held.connection)

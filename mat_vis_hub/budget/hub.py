@@ -123,7 +123,8 @@ class HubBudget(AbstractContextManager["HubBudget"]):
             )
             return list(commits)
         except Exception as error:  # of whichever HTTP library is installed, or a response that makes no sense
-            raise BudgetError(f"The history of {repository.repo_id} cannot be read: {error}") from error
+            why = " ".join(str(error).split())
+            raise BudgetError(f"The history of {repository.repo_id} cannot be read: {why}") from error
 
 
 def _windows(limit: int, window: float) -> Table[Repository, HistoryWindow]:

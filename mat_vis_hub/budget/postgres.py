@@ -21,12 +21,12 @@ from mat_vis_hub.budget.stored import Backfill, StoredBudget
 
 T = TypeVar("T")
 
-_TIMEOUT = 2  # seconds to connect, or to answer
-_BUSY = 1  # seconds to wait for another's transaction
+_CONNECT = 2  # seconds to connect
+_ANSWER = 5  # seconds to answer, which includes waiting for the transactions of others; they take milliseconds
 
 # With no statistics or old ones, Postgres would read and sort a whole queue rather than walk its index.
 _SESSION = f"""
-SET lock_timeout = '{_BUSY}s'; SET statement_timeout = '{_TIMEOUT}s'; SET client_min_messages = warning;
+SET lock_timeout = '{_ANSWER}s'; SET statement_timeout = '{_ANSWER + 1}s'; SET client_min_messages = warning;
 SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN
 ('enable_sort', 'enable_incremental_sort', 'enable_bitmapscan', 'enable_seqscan', 'jit')
 """
@@ -109,8 +109,8 @@ class _Session:
         self.driver = psycopg.connect(
             url,
             autocommit=True,
-            connect_timeout=_TIMEOUT,
-            tcp_user_timeout=_TIMEOUT * 1000,
+            connect_timeout=_CONNECT,
+            tcp_user_timeout=_ANSWER * 1000,
             application_name="mat_vis_hub",
         )
         try:

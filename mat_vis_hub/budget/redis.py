@@ -24,7 +24,7 @@ from mat_vis_hub.retry_after import Cooldown
 
 T = TypeVar("T")
 
-_TIMEOUT = 1.0  # seconds for the server to answer; it does so in less than a millisecond
+_TIMEOUT = 2.0  # seconds for the server to answer; it does so in less than a millisecond, unless its machine is busy
 _KEYS = ("row", "counted", "queue", "waiting", "open")
 
 

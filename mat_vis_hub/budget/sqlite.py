@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("mat_vis_hub")
 
-_PAUSE, _TRIES = 0.01, 100  # seconds to wait for another process's transaction, and how often
+_PAUSE, _TRIES = 0.01, 500  # seconds to wait for another process's transaction, and how often
 _SLACK = 1000  # ms; nothing is counted later than now, unless the clock has started afresh
 
 _ROW = f"SELECT id, boot, epoch, {COLUMNS} FROM {REPOSITORIES} WHERE name = ?"

@@ -197,6 +197,19 @@ class TestConnection:
         thread.join()
 
     @needs_fork
+    def test_threads_may_fork_at_once(self):
+        connections = [Connection(Socket) for _ in range(3)]
+
+        def fork(_: int) -> bool:
+            for connection in connections:
+                with connection.held():
+                    pass
+            return in_a_child(lambda: True)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(fork, range(20)))
+
+    @needs_fork
     def test_child_that_was_forked_inside_leaves_its_parents_connection_open(self, sockets):
         connection = Connection(Socket)
         with connection.held() as ours:

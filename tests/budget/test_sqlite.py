@@ -80,7 +80,8 @@ def test_a_writer_killed_at_any_point_costs_one_reservation_at_most_and_locks_no
     assert waits[2] > 0
 
 
-def test_a_file_that_another_process_keeps_locked_is_reported(url, budget):
+def test_a_file_that_another_process_keeps_locked_is_reported(url, budget, monkeypatch):
+    monkeypatch.setattr(sqlite, "_TRIES", 3)
     with writer(url, "budget._decide(here, lambda window: (print(flush=True), sys.stdin.read()))") as other:
         other.stdout.readline()
         with pytest.raises(BudgetError, match=r"budget.db\?\S+ cannot be used: database is locked"):
