@@ -16,7 +16,7 @@ import psycopg.conninfo
 
 from mat_vis_hub._internal.per_process import Connection
 from mat_vis_hub.budget.sliding_window import Quota, Window
-from mat_vis_hub.budget.sql import COLUMNS, REPOSITORIES, SCHEMA, SqlWindow, drop_what_is_over
+from mat_vis_hub.budget.sql import COLUMNS, OPEN, REPOSITORIES, SCHEMA, SqlWindow, drop_what_is_over
 from mat_vis_hub.budget.stored import Backfill, StoredBudget
 
 T = TypeVar("T")
@@ -115,13 +115,20 @@ class _Session:
         )
         try:
             self.driver.execute(_SESSION)
-            with self.driver.transaction():
-                self.driver.execute(_LOCK)
-                for statement in SCHEMA:
-                    self.driver.execute(statement.format(serial="BIGSERIAL"))
+            if not self._has_tables():
+                with self.driver.transaction():
+                    self.driver.execute(_LOCK)
+                    for statement in SCHEMA if not self._has_tables() else ():
+                        self.driver.execute(statement.format(serial="BIGSERIAL"))
         except BaseException:
             self.driver.close()
             raise
+
+    def _has_tables(self) -> bool:
+        # CREATE INDEX IF NOT EXISTS would lock a table that is in use, and so may deadlock with a decision.
+        # (`to_regclass` may answer from a cache that is older than the advisory lock.)
+        found = self.driver.execute("SELECT 1 FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid)", (OPEN,))
+        return found.fetchone() is not None
 
     def execute(self, statement: str, arguments: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
         return self.driver.execute(_for_psycopg(statement), arguments)

@@ -18,7 +18,8 @@ REPOSITORIES, COUNTED, WAITING, OPEN = (
 COLUMNS = "quota_limit, quota_window, quota_until, named, longest, closed_until, last_place, over_at"
 assert len(COLUMNS.split(", ")) == len(fields(Row))
 
-# A table for each kind of entry: with one for all, Postgres would choose the wrong index until it has statistics.
+# The last one exists only if all do. There is a table for each kind of entry: with one for all, Postgres would choose
+# the wrong index until it has statistics.
 SCHEMA = (
     f"CREATE TABLE IF NOT EXISTS {REPOSITORIES} (id {{serial}} PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
     f" {COLUMNS.replace(',', ' BIGINT,')} BIGINT, boot TEXT, epoch BIGINT)",

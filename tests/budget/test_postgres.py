@@ -45,6 +45,18 @@ def test_threads_and_connections_that_reserve_at_once_get_no_place_twice(postgre
     assert sorted(round(reservation.wait / 60) for reservation in reservations) == [n // 8 for n in range(32)]
 
 
+def test_connecting_while_others_decide_waits_for_nobody(budget, url):
+    """Neither for a decision that is under way nor, with it, for ever."""
+
+    def connect(window) -> None:
+        window.reserve()
+        with from_url(url) as other:
+            assert other.reserve(HERE._replace(repo_id="you/others")).wait == 0
+
+    budget.reserve(HERE)
+    budget._decide(HERE, connect)
+
+
 def test_a_transaction_that_dies_leaves_nothing_behind(budget, url):
     def die(window) -> None:
         window.reserve()
