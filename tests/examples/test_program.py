@@ -116,7 +116,7 @@ def test_an_unknown_budget_is_reported_in_one_line(program, monkeypatch):
     monkeypatch.setenv("MAT_VIS_HUB_BUDGET", "abacus://desk")
     outcome = program(bake, "--tier", "128", "--limit", "1")
     assert outcome.code == 1
-    assert re.fullmatch(r"[^\n]*: MAT_VIS_HUB_BUDGET: [^\n]*abacus://desk[^\n]*\n", outcome.err)
+    assert re.fullmatch(r"[^\n]*: MAT_VIS_HUB_BUDGET: [^\n]*scheme abacus[^\n]*\n", outcome.err)
 
 
 def test_a_hub_that_accepts_no_commit_is_reported_in_one_line_after_all_retries(program, local_hub, time):
