@@ -1,11 +1,11 @@
-"""Every test starts from an empty Hugging Face home: no token, no cache, no progress bars of this machine's user."""
+"""Fixtures of all tests. Each run has an empty Hugging Face home: no token, no cache, no settings of the user."""
 
 import os
 import tempfile
 
 import pytest
 
-# huggingface_hub reads its environment once, when it is imported, so this comes before anything imports it.
+# huggingface_hub reads its environment when it is imported, so this must happen before any import of it.
 for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FACE_", "HUGGINGFACE_"))]:
     del os.environ[name]
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mat-vis-hub-tests-")
@@ -16,7 +16,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture
 def time(monkeypatch):
-    """Virtual time in which nothing may really sleep, huggingface_hub included."""
+    """Virtual time. A real sleep fails the test, also one of huggingface_hub."""
     from mat_vis_hub.testing import virtual_time
 
     def asleep(seconds: float) -> None:
@@ -28,6 +28,6 @@ def time(monkeypatch):
 
 
 @pytest.fixture
-def told() -> list:
-    """What a hook was told: pass `hooks=[told.append]`."""
+def events() -> list:
+    """The events that were emitted, for an object made with `hooks=[events.append]`."""
     return []

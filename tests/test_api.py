@@ -1,4 +1,4 @@
-"""ThrottledHfApi over real HTTP, against a Hub on this machine: HfApi's promises hold, and no commit dies of 429."""
+"""ThrottledHfApi over real HTTP, against the local Hub: it behaves like HfApi, and waits out 429."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def hub(local_hub, time):
 
 
 @pytest.fixture
-def api(hub, told) -> ThrottledHfApi:
+def api(hub, events) -> ThrottledHfApi:
     return ThrottledHfApi(
-        endpoint=hub.url, token=TOKEN, source="ambientcg", retry=RetryPolicy(jitter=0), hooks=[told.append]
+        endpoint=hub.url, token=TOKEN, source="ambientcg", retry=RetryPolicy(jitter=0), hooks=[events.append]
     )
 
 
@@ -44,7 +44,7 @@ def commit(api: HfApi, *operations, **kwargs):
 
 
 def content(hub, path: str, api: HfApi | None = None) -> bytes:
-    """What the Hub has at `path`, read as anyone would."""
+    """The content of the file at `path` on the Hub."""
     from urllib.request import urlopen
 
     with urlopen(f"{hub.url}/datasets/{REPO}/resolve/main/{path}") as response:
@@ -52,7 +52,7 @@ def content(hub, path: str, api: HfApi | None = None) -> bytes:
 
 
 def refuse(hub, on: str = "commit", **kwargs) -> None:
-    """The next request meets a refusal that names one minute."""
+    """Refuse the next request for one minute."""
     hub.answer(429, body=commit_quota("1 minute").text, on=on, **kwargs)
 
 
@@ -61,70 +61,70 @@ def seen(hub, endpoint: str) -> int:
 
 
 class TestRetry:
-    def test_a_refused_commit_lands_after_the_wait_it_was_asked_for(self, api, hub, time, told):
+    def test_a_refused_commit_lands_after_the_announced_wait(self, api, hub, time, events):
         refuse(hub)
         info = commit(api)
         assert isinstance(info, CommitInfo)
         assert content(hub, "a.txt") == b"a"
         assert time.waits == [90]
-        (event,) = told
+        (event,) = events
         assert isinstance(event, ThrottleEvent)
         assert isinstance(event.error, HfHubHTTPError)
         assert (event.source, event.repo_id, event.repo_type, event.revision) == ("ambientcg", REPO, "dataset", "main")
         assert (event.retry, event.max_retries, event.wait_s, event.hint) == (1, 5, 90, "body")
 
     @pytest.mark.local_hub(limit=2)
-    def test_the_real_limit_of_the_hub(self, api, hub, time, told):
+    def test_six_commits_land_under_a_limit_of_two_per_hour(self, api, hub, time, events):
         for number in range(6):
             commit(api, add(f"{number}.txt"))
         assert len(hub.commits) == 6
-        assert len(hub.refusals) == len(told) <= 4
+        assert len(hub.refusals) == len(events) <= 4
         assert 2 * 3600 <= time.now() <= 1.05 * 2 * 3600
 
-    def test_the_default_prints_the_contract_line(self, hub, time, capsys):
+    def test_the_default_hook_prints_the_documented_line(self, hub, time, capsys):
         refuse(hub)
         commit(ThrottledHfApi(endpoint=hub.url, token=TOKEN), source="polyhaven")
         (line,) = capsys.readouterr().out.splitlines()
         assert LINE.match(line).group(1, 2, 3, 5) == ("polyhaven", "1", "5", "0m0s")
 
-    def test_six_calls_and_then_the_refusal_itself(self, api, hub, time, told):
+    def test_the_sixth_refusal_is_raised(self, api, hub, time, events):
         refuse(hub, times=6)
         with pytest.raises(HfHubHTTPError) as caught:
             commit(api)
         assert caught.value.response.status_code == 429
         assert seen(hub, "commit") == 6
-        *throttled, gave_up = told
+        *throttled, gave_up = events
         assert [f"{event.retry}/{event.max_retries}" for event in throttled] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
         assert isinstance(gave_up, GaveUpEvent)
         assert len(time.waits) == 5
         if hasattr(caught.value, "add_note"):
             assert "6 calls in 7m30s" in caught.value.__notes__[0]
 
-    def test_a_wait_that_is_too_long_raises_before_it_begins(self, hub, time):
+    def test_a_wait_beyond_max_total_wait_raises_without_waiting(self, hub, time):
         hub.answer(429, headers={"Retry-After": "100"}, on="commit")
         api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_total_wait=99), hooks=[])
         with pytest.raises(HfHubHTTPError):
             commit(api)
         assert time.waits == []
 
-    def test_inside_the_future_not_around_it(self, api, hub, time, told):
+    def test_run_as_future_retries_inside_the_future(self, api, hub, time, events):
         refuse(hub)
         first = commit(api, add("a.txt"), run_as_future=True)
         second = commit(api, add("b.txt"), run_as_future=True, source="polyhaven")
         assert isinstance(first.result(timeout=60), CommitInfo)
         assert isinstance(second.result(timeout=60), CommitInfo)
-        assert [event.source for event in told] == ["ambientcg"]
+        assert [event.source for event in events] == ["ambientcg"]
         assert [commit.paths for commit in hub.commits][-2:] == [("a.txt",), ("b.txt",)]
 
 
-class TestOperationsSurvive:
-    def test_a_generator(self, api, hub, time):
+class TestOperations:
+    def test_a_generator_is_committed_whole_after_a_refusal(self, api, hub, time):
         refuse(hub)
         api.create_commit(REPO, (add(f"{n}.txt") for n in range(3)), repo_type="dataset", commit_message="m")
         assert sorted(hub.commits[-1].paths) == ["0.txt", "1.txt", "2.txt"]
 
     @pytest.mark.parametrize("endpoint", ["preupload", "commit"])
-    def test_a_stream(self, api, hub, time, tmp_path, endpoint):
+    def test_streams_are_committed_whole_after_a_refusal(self, api, hub, time, tmp_path, endpoint):
         (tmp_path / "file").write_bytes(b"from a file")
         refuse(hub, on=endpoint)
         with (tmp_path / "file").open("rb") as file:
@@ -133,27 +133,27 @@ class TestOperationsSurvive:
         assert content(hub, "file.txt") == b"from a file"
 
     @pytest.mark.parametrize("endpoint", ["lfs-batch", "lfs-verify", "commit"])
-    def test_a_stream_on_its_way_through_lfs(self, api, hub, time, endpoint):
+    def test_a_large_stream_is_uploaded_whole_after_a_refusal(self, api, hub, time, endpoint):
         payload = os.urandom(300_000)
         refuse(hub, on=endpoint)
         commit(api, add("big.bin", io.BytesIO(payload)))
         assert content(hub, "big.bin") == payload
         assert len(time.waits) == 1
 
-    def test_a_stream_that_was_left_half_read(self, api, hub, time, monkeypatch):
+    def test_a_stream_that_is_read_during_the_wait_is_committed_whole(self, api, hub, time, monkeypatch):
         stream = io.BytesIO(b"whole")
         refuse(hub)
         api.hooks = type(api.hooks)([lambda event: stream.read(3)])
         commit(api, add("stream.txt", stream))
         assert content(hub, "stream.txt") == b"whole"
 
-    def test_files_that_are_uploaded_are_neither_read_nor_uploaded_again(self, hub, time, tmp_path):
+    def test_uploaded_files_are_neither_read_nor_uploaded_again(self, hub, time, tmp_path):
         path = tmp_path / "big.bin"
         path.write_bytes(os.urandom(300_000))
         sent = []
 
         def delete(event):
-            path.unlink()  # whoever hashes or uploads again fails
+            path.unlink()  # so that hashing or uploading it again fails
             sent.append(hub.bytes_received)
 
         refuse(hub)
@@ -162,23 +162,23 @@ class TestOperationsSurvive:
         assert hub.bytes_received - sent[0] < 10_000
 
 
-class TestWhatCountsAsARefusal:
+class TestRefusals:
     @pytest.mark.parametrize("endpoint", ["preupload", "commit"])
-    def test_429_from_any_step(self, api, hub, time, told, endpoint):
+    def test_a_429_to_any_request_of_a_commit_is_waited_out(self, api, hub, time, events, endpoint):
         hub.answer(429, headers={"RateLimit": '"api";r=0;t=55'}, body={"error": "slow down"}, on=endpoint)
         commit(api)
         assert time.waits == [55]
-        assert [event.hint for event in told] == ["ratelimit"]
+        assert [event.hint for event in events] == ["ratelimit"]
         assert content(hub, "a.txt") == b"a"
 
     @pytest.mark.parametrize("endpoint", ["lfs-batch", "lfs-verify"])
-    def test_429_from_a_step_of_an_upload(self, api, hub, time, told, endpoint):
+    def test_a_429_to_any_request_of_an_upload_is_waited_out(self, api, hub, time, events, endpoint):
         hub.answer(429, headers={"Retry-After": "7"}, on=endpoint)
         commit(api, add("big.bin", io.BytesIO(os.urandom(1000))))
         assert time.waits == [7]
-        assert [event.hint for event in told] == ["retry-after"]
+        assert [event.hint for event in events] == ["retry-after"]
 
-    def test_one_that_another_exception_wraps_is_raised_as_the_wrapper(self, hub, time):
+    def test_a_refusal_that_huggingface_hub_wraps_is_raised_as_the_wrapper(self, hub, time):
         api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_retries=0), hooks=[])
         hub.answer(429, on="lfs-verify")
         with pytest.raises(RuntimeError, match=r"Error while uploading 'big.bin'") as caught:
@@ -186,25 +186,25 @@ class TestWhatCountsAsARefusal:
         assert caught.value.__cause__.response.status_code == 429
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 412, 500, 502, 503, 504])
-    def test_every_other_status_leaves_at_once_as_it_is(self, api, hub, time, told, status):
+    def test_any_other_error_status_is_raised_at_once_and_unchanged(self, api, hub, time, events, status):
         hub.answer(status, body={"error": "no"}, on="commit")
         with pytest.raises(HfHubHTTPError) as caught:
             commit(api)
         assert caught.value.response.status_code == status
         assert not hasattr(caught.value, "__notes__")
         assert seen(hub, "commit") == 1
-        assert (time.waits, told) == ([], [])
+        assert (time.waits, events) == ([], [])
 
     @pytest.mark.parametrize("applied", [False, True])
-    def test_a_lost_connection_leaves_at_once(self, api, hub, time, told, applied):
+    def test_a_lost_connection_is_raised_at_once(self, api, hub, time, events, applied):
         hub.drop(on="commit", applied=applied)
         with pytest.raises(Exception, match=r"(?i)disconnect|aborted|closed|reset") as caught:
             commit(api)
         assert not isinstance(caught.value, HfHubHTTPError)
         assert seen(hub, "commit") == 1
-        assert (time.waits, told) == ([], [])
+        assert (time.waits, events) == ([], [])
 
-    def test_a_moved_branch(self, api, hub, time):
+    def test_a_412_for_a_moved_branch_is_raised_at_once(self, api, hub, time):
         first = commit(api)
         commit(api, add("b.txt"))
         with pytest.raises(HfHubHTTPError, match="A commit has happened since") as caught:
@@ -213,7 +213,7 @@ class TestWhatCountsAsARefusal:
 
 
 class TestWriters:
-    def test_two_threads_on_one_object_do_not_mix_up_their_retries(self, api, hub, time, told):
+    def test_two_threads_with_one_object_count_their_retries_separately(self, api, hub, time, events):
         api.create_repo("you/others", repo_type="dataset")
         refuse(hub, times=4)
         barrier = threading.Barrier(2)
@@ -228,27 +228,29 @@ class TestWriters:
         for thread in threads:
             thread.join(timeout=60)
         for source in ("one", "two"):
-            retries = [event.retry for event in told if event.source == source]
+            retries = [event.retry for event in events if event.source == source]
             assert retries == list(range(1, len(retries) + 1))
-        assert sum(isinstance(event, ThrottleEvent) for event in told) == 4
+        assert sum(isinstance(event, ThrottleEvent) for event in events) == 4
         assert {commit.repo for commit in hub.commits} == {REPO, "you/others"}
 
-    def test_a_refusal_closes_the_gate_for_every_object_of_this_process(self, hub, time):
-        def writer(told: list) -> ThrottledHfApi:
-            return ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_retries=1), hooks=[told.append])
+    def test_a_refusal_holds_back_every_object_of_the_process(self, hub, time):
+        def writer(events: list) -> ThrottledHfApi:
+            return ThrottledHfApi(
+                endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_retries=1), hooks=[events.append]
+            )
 
         refuse(hub, times=2)
         with pytest.raises(HfHubHTTPError):
             commit(writer([]))
-        told: list = []
-        commit(writer(told))
-        assert [event.line.split()[0] for event in told] == ["bake_pace"]
+        events: list = []
+        commit(writer(events))
+        assert [event.line.split()[0] for event in events] == ["bake_pace"]
         assert len(hub.refusals) == 2
 
     @pytest.mark.local_hub(limit=32)
-    def test_sixteen_writers_of_a_spent_repository_pay_about_one_refusal(self, hub, time, told):
+    def test_sixteen_threads_on_a_spent_quota_get_at_most_two_refusals(self, hub, time, events):
         hub.spend(REPO, 32, repo_type="dataset")
-        apis = [ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[told.append]) for _ in range(16)]
+        apis = [ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[events.append]) for _ in range(16)]
         threads = [threading.Thread(target=commit, args=(api, add(f"{number}.txt"))) for number, api in enumerate(apis)]
         for thread in threads:
             thread.start()
@@ -260,27 +262,31 @@ class TestWriters:
 
 
 class TestBudget:
-    """Nothing is refused that could be foreseen; the wait is told, counted, and visible beforehand."""
+    """Commits wait before they are refused. The waits are emitted, and `budget_status` shows them in advance."""
 
     @pytest.fixture
-    def api(self, hub, told) -> ThrottledHfApi:
+    def api(self, hub, events) -> ThrottledHfApi:
         return ThrottledHfApi(
-            endpoint=hub.url, token=TOKEN, source="ambientcg", budget="memory://?limit=2&window=60", hooks=[told.append]
+            endpoint=hub.url,
+            token=TOKEN,
+            source="ambientcg",
+            budget="memory://?limit=2&window=60",
+            hooks=[events.append],
         )
 
     @pytest.mark.local_hub(limit=2, window=60)
-    def test_a_wait_is_told_before_any_refusal(self, api, hub, time, told):
+    def test_commits_beyond_the_budget_wait_without_a_refusal(self, api, hub, time, events):
         for number in range(5):
             commit(api, add(f"{number}.txt"))
         assert len(hub.commits) == 5
         assert hub.refusals == []
         assert 120 <= time.now() <= 125
-        for event in told:
+        for event in events:
             line = r"bake_pace source=ambientcg repo=you/textures reason=budget used=2/2 wait_s=60\.\d elapsed=0m0s"
             assert re.fullmatch(line, event.line)
-        assert len(told) == 2
+        assert len(events) == 2
 
-    def test_where_it_stands_is_known_beforehand(self, api):
+    def test_budget_status_shows_the_commits_used_and_when_the_next_may_go(self, api):
         assert api.budget_status(REPO, repo_type="dataset") == BudgetStatus(0, 2, 60.0, ())
         commit(api)
         status = api.budget_status(REPO, repo_type="dataset")
@@ -290,22 +296,22 @@ class TestBudget:
             ThrottledHfApi().budget_status(REPO)
 
     @pytest.mark.local_hub(limit=2, window=60)
-    def test_it_counts_towards_max_total_wait(self, api, hub, time):
+    def test_waiting_for_the_budget_counts_towards_max_total_wait(self, api, hub, time):
         api.retry = RetryPolicy(max_total_wait=10)
         commit(api, add("1.txt"))
         commit(api, add("2.txt"))
-        with pytest.raises(HfHubHTTPError) as caught:  # a refusal of its own, without a wait
+        with pytest.raises(HfHubHTTPError) as caught:  # it is sent at once, and refused
             commit(api, add("3.txt"))
         assert caught.value.response.status_code == 429
         assert time.waits == []
 
-    def test_a_refusal_all_the_same_is_known_to_all_who_share_it_and_corrects_the_limit(self, api, hub, time, told):
+    def test_a_refusal_that_names_another_quota_corrects_the_limit(self, api, hub, time, events):
         refuse(hub)
         commit(api)
         assert api.budget_status(REPO, repo_type="dataset").limit == 128
         assert 90 <= time.now() <= 95
 
-    def test_the_environment_names_one_and_an_argument_wins(self, hub, monkeypatch):
+    def test_the_budget_argument_overrides_the_environment_variable(self, hub, monkeypatch):
         monkeypatch.setenv("MAT_VIS_HUB_BUDGET", "memory://?limit=7")
         api = ThrottledHfApi(endpoint=hub.url)
         assert api.budget_status("you/unheard-of").limit == 7
@@ -320,31 +326,31 @@ class TestBudget:
             ("redis://:s3cret@127.0.0.1:1/0?strict=1", "127.0.0.1"),
         ],
     )
-    def test_what_cannot_work_says_so_at_the_start_without_its_password(self, url, says):
+    def test_an_unusable_budget_url_raises_in_the_constructor_without_its_password(self, url, says):
         pytest.importorskip("redis", reason="the extra `redis`")
         with pytest.raises((ValueError, RuntimeError), match=says) as caught:
             ThrottledHfApi(budget=url)
         assert "s3cret" not in str(caught.value)
 
 
-class TestOtherRoads:
-    def test_upload_and_delete_file(self, api, hub, time, told):
+class TestOtherMethods:
+    def test_upload_file_and_delete_file_wait(self, api, hub, time, events):
         refuse(hub)
         api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=REPO, repo_type="dataset")
         refuse(hub)
         api.delete_file("x.txt", REPO, repo_type="dataset")
-        assert len(told) == 2
+        assert len(events) == 2
         assert hub.commits[-1].paths == ("x.txt",)
 
-    def test_in_the_background(self, api, hub, time, told):
+    def test_upload_file_waits_in_the_background(self, api, hub, time, events):
         refuse(hub)
         future = api.upload_file(
             path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=REPO, repo_type="dataset", run_as_future=True
         )
         assert isinstance(future.result(timeout=60), CommitInfo)
-        assert len(told) == 1
+        assert len(events) == 1
 
-    def test_what_hfapi_refuses_stays_refused(self, api, hub):
+    def test_invalid_arguments_raise_as_in_hfapi(self, api, hub):
         with pytest.raises(ValueError, match="commit_message"):
             api.create_commit(REPO, [add()], commit_message="")
         with pytest.raises(TypeError):
@@ -354,7 +360,7 @@ class TestOtherRoads:
 
 
 class TestObject:
-    def test_the_constructor_takes_what_hfapi_takes_in_the_same_order(self):
+    def test_the_constructor_takes_the_arguments_of_hfapi_in_the_same_order(self):
         theirs = list(inspect.signature(HfApi.__init__).parameters)
         ours = list(inspect.signature(ThrottledHfApi.__init__).parameters)
         assert ours[: len(theirs)] == theirs
@@ -374,11 +380,11 @@ class TestObject:
         ],
         ids=lambda value: str(value),
     )
-    def test_nonsense_is_refused_at_once(self, arguments, error, names):
+    def test_invalid_arguments_raise_at_once(self, arguments, error, names):
         with pytest.raises(error, match=names):
             ThrottledHfApi(**arguments)
 
-    def test_pickles_and_copies_even_with_work_in_the_background(self, hub, time):
+    def test_it_can_be_pickled_and_copied_after_background_jobs(self, hub, time):
         api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, source="ambientcg", retry=RetryPolicy(max_retries=7))
         commit(api, run_as_future=True).result(timeout=60)
         for twin in (pickle.loads(pickle.dumps(api)), copy.deepcopy(api), copy.copy(api)):
@@ -391,7 +397,7 @@ class TestObject:
         api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[])
         commit(api, run_as_future=True).result(timeout=60)
         child = os.fork()
-        if child == 0:  # its background thread did not come along, the parent's must not be waited for
+        if child == 0:  # the parent's background thread does not exist here
             try:
                 done = commit(api, add("child.txt", b"from a child"), run_as_future=True).result(timeout=60)
                 os._exit(0 if done else 1)
@@ -401,8 +407,8 @@ class TestObject:
         assert content(hub, "child.txt") == b"from a child"
 
 
-class TestNothingLeaks:
-    def test_the_token_is_in_no_line_note_or_repr(self, hub, time, capsys, caplog):
+class TestWhatIsShown:
+    def test_no_line_note_or_repr_contains_the_token(self, hub, time, capsys, caplog):
         api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_retries=1), source=f"a{TOKEN}b")
         hub.answer(429, body={"error": f"{TOKEN} is too fast"}, on="commit", times=2)
         with pytest.raises(HfHubHTTPError) as caught:
@@ -412,13 +418,13 @@ class TestNothingLeaks:
         for text in (out, err, caplog.text, repr(api), repr(api.retry), *getattr(caught.value, "__notes__", [])):
             assert TOKEN not in text
 
-    def test_a_token_given_to_one_call_alone(self, hub, time, capsys):
+    def test_no_line_contains_a_token_that_was_passed_to_one_call(self, hub, time, capsys):
         api = ThrottledHfApi(endpoint=hub.url)
         refuse(hub)
         commit(api, token="short-token", source="short-token")
         assert "short-token" not in capsys.readouterr().out
 
-    def test_a_server_cannot_forge_a_line(self, api, hub, time, capsys):
+    def test_the_text_of_a_response_cannot_forge_a_line(self, api, hub, time, capsys):
         forged = "bake_throttle source=evil retry=1/5 reason=429 wait_s=1.0 elapsed=0m0s"
         hub.answer(429, body={"error": f"no\n{forged}\n"}, on="commit")
         commit(ThrottledHfApi(endpoint=hub.url, token=TOKEN))

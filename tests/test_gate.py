@@ -1,4 +1,4 @@
-"""One gate per process and repository: a spent window costs one refusal, and commits go one at a time in order."""
+"""The gate of a repository: closed while the Hub refuses, and one commit at a time, first come, first served."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def acquire_in_another_thread(permit: Permit) -> None:
 
 
 class Commits:
-    """Threads that ask for a permit one after another, and hold it until they are let go."""
+    """Threads that acquire a permit one after another. `order` lists them as they acquired it."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
@@ -73,11 +73,11 @@ class Commits:
 
 
 class TestOrder:
-    def test_the_first_commit_goes_at_once(self):
+    def test_the_first_commit_does_not_wait(self):
         with permit_of(Gate()) as permit:
             permit.acquire(never)
 
-    def test_the_others_go_one_by_one_in_the_order_in_which_they_came(self):
+    def test_the_others_go_one_at_a_time_in_the_order_in_which_they_asked(self):
         gate = Gate()
         commits = Commits(gate)
         with permit_of(gate) as permit:
@@ -88,7 +88,7 @@ class TestOrder:
         commits.join()
         assert commits.order == [0, 1, 2, 3, 4]
 
-    def test_a_commit_that_asks_again_goes_before_those_who_came_later(self):
+    def test_a_commit_that_asks_again_goes_before_later_ones(self):
         gate = Gate()
         commits = Commits(gate)
         with permit_of(gate) as refused, permit_of(gate) as other:
@@ -107,7 +107,7 @@ class TestOrder:
             assert commits.order == [0, "again"]
         commits.join()
 
-    def test_a_thread_that_holds_a_permit_is_granted_another_one(self):
+    def test_a_thread_that_holds_a_permit_is_granted_another(self):
         gate = Gate()
         with permit_of(gate) as permit, permit_of(gate) as inner:
             permit.acquire(never)
@@ -116,7 +116,7 @@ class TestOrder:
             inner.release()
             assert gate._holder is permit
 
-    def test_a_commit_that_fails_lets_the_next_one_go(self):
+    def test_a_commit_that_fails_releases_its_permit(self):
         gate = Gate()
 
         def commit() -> None:
@@ -139,11 +139,11 @@ class TestOrder:
             with pytest.raises(KeyboardInterrupt), permit_of(gate) as permit:
                 permit.acquire(interrupted)
             with permit_of(gate) as permit:
-                permit.acquire(lambda granted, seconds: True)  # goes without its turn
+                permit.acquire(lambda granted, seconds: True)  # goes out of turn
         with permit_of(gate) as permit:
             permit.acquire(never)
 
-    def test_a_commit_that_takes_too_long_is_overtaken(self, monkeypatch):
+    def test_a_commit_that_hangs_is_overtaken(self, monkeypatch):
         gate = Gate()
         asked = []
 
@@ -158,7 +158,7 @@ class TestOrder:
             acquire_in_another_thread(hanging)
             with permit_of(gate) as next_one:
                 next_one.acquire(timed_out)
-                assert asked == [75, 75]  # while it only holds its place, it is waited for
+                assert asked == [75, 75]  # the first time it was not sending yet, so it was waited for
                 hanging.release()
                 with permit_of(gate) as third:
                     third.acquire(lambda granted, seconds: not granted.is_set())
@@ -166,16 +166,16 @@ class TestOrder:
 
 
 class TestReopening:
-    def test_a_refusal_closes_the_gate_until_the_moment_that_it_named(self, time):
+    def test_a_refusal_closes_the_gate_for_the_time_that_it_named(self, time):
         gate = Gate()
         assert gate.close(100) == gate.reopens_at == 100
 
-    def test_what_the_server_says_later_replaces_what_it_said_before(self, time):
+    def test_a_later_refusal_replaces_an_earlier_one(self, time):
         gate = Gate()
         gate.close(86400)
         assert gate.close(60) == gate.reopens_at == 60
 
-    def test_a_commit_that_landed_opens_it(self, time):
+    def test_a_commit_that_landed_opens_the_gate(self, time):
         gate = Gate()
         gate.close(86400)
         gate.open()
@@ -183,7 +183,7 @@ class TestReopening:
 
 
 class TestGates:
-    def test_there_is_one_per_endpoint_and_repository(self):
+    def test_every_repository_of_every_endpoint_has_one_gate(self):
         gates = Gates()
         one = gates.of(HERE)
         assert gates.of(Repository(*HERE)) is one
@@ -194,7 +194,7 @@ class TestGates:
         ):
             assert gates.of(other) is not one
 
-    def test_an_open_gate_that_nobody_uses_is_forgotten(self, time):
+    def test_an_open_gate_that_no_commit_uses_is_forgotten(self, time):
         gates = Gates()
         closed = [HERE._replace(repo_id=f"you/{number}") for number in range(3)]
         for repository in closed:
@@ -205,7 +205,7 @@ class TestGates:
         assert set(gates._gates) == set(closed)
         assert all(gates.of(repository).reopens_at == 60 for repository in closed)
 
-    def test_gates_that_have_reopened_are_forgotten_once_they_are_many(self, time):
+    def test_many_gates_that_have_reopened_are_forgotten(self, time):
         gates = Gates()
         for number in range(5000):
             gates.of(HERE._replace(repo_id=f"you/{number}")).close(1)
@@ -215,7 +215,7 @@ class TestGates:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-    def test_a_forked_process_starts_with_open_gates(self, time):
+    def test_the_gates_of_a_forked_process_are_open(self, time):
         its_gate = gate.current.value.of(HERE)
         its_gate.close(1000)
         child = os.fork()

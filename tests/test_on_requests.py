@@ -1,4 +1,4 @@
-"""The generation of huggingface_hub that speaks `requests`, against https://huggingface.co as `responses` plays it."""
+"""huggingface_hub 0.3x, which uses `requests`: with the `responses` library, and with a session of the user's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mat_vis_hub import RetryPolicy, ThrottledHfApi
 from tests.refusals import commit_quota, in_the_wild
 
 pytestmark = pytest.mark.skipif(
-    not type(get_session()).__module__.startswith("requests"), reason="this generation does not speak `requests`"
+    not type(get_session()).__module__.startswith("requests"), reason="this generation does not use `requests`"
 )
 
 HUB = "https://huggingface.co/api/datasets/you/textures"
@@ -48,20 +48,20 @@ def posts(hub) -> list[bytes]:
 
 
 @pytest.mark.parametrize("record", in_the_wild(), ids=lambda record: record["name"])
-def test_each_refusal_seen_in_the_wild_is_waited_out_and_the_same_commit_lands(hub, time, told, record):
+def test_every_recorded_refusal_is_waited_out_and_the_same_commit_lands(hub, time, events, record):
     refuse(hub, record)
     accept(hub)
-    info = commit(ThrottledHfApi(token="hf_x", hooks=[told.append]))
+    info = commit(ThrottledHfApi(token="hf_x", hooks=[events.append]))
     assert info.oid == "0" * 40
     refused, landed = posts(hub)
     assert refused == landed
     assert json.loads(landed.splitlines()[1])["value"]["path"] == "a.txt"
     (wait,) = time.waits
     assert record["expect"]["wait_s"][0] <= wait <= record["expect"]["wait_s"][1]
-    assert told[0].hint == record["expect"]["source"] or record["expect"]["source"] is None
+    assert events[0].hint == record["expect"]["source"] or record["expect"]["source"] is None
 
 
-def test_six_refusals_are_the_last_one_s_own_exception(hub, time):
+def test_the_sixth_refusal_is_raised(hub, time):
     refusal = commit_quota("1 minute")
     for _ in range(6):
         hub.post(f"{HUB}/commit/main", status=429, headers=refusal.headers, body=refusal.text)

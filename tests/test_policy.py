@@ -1,4 +1,4 @@
-"""How long we wait: a server's hint is never cut short, and without one the wait doubles from floor to ceiling."""
+"""How long a policy waits: at least as long as the server said, and without a hint with exponential backoff."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mat_vis_hub import RetryPolicy
 from mat_vis_hub.retry_after import Refusal, RetryAfter, read_refusal
 from tests.refusals import Response, as_response, commit_quota, in_the_wild
 
-NOTHING_SAID = Refusal(None)
+NO_HINT = Refusal(None)
 MANY = range(500)
 
 
 def waits(policy: RetryPolicy, refusal: Refusal, retry: int = 1) -> tuple[float, float]:
-    """The shortest and the longest of many."""
+    """The shortest and the longest of many waits, which differ by jitter."""
     seconds = [policy.wait(refusal, retry)[0] for _ in MANY]
     return min(seconds), max(seconds)
 
 
 @pytest.mark.parametrize("record", in_the_wild(), ids=lambda record: record["name"])
-def test_the_first_wait_after_refusals_seen_in_the_wild(record):
+def test_the_first_wait_after_every_recorded_refusal(record):
     refusal = read_refusal(as_response(record))
     shortest, longest = waits(RetryPolicy(), refusal)
     assert record["expect"]["wait_s"][0] <= shortest
@@ -32,63 +32,63 @@ def test_the_first_wait_after_refusals_seen_in_the_wild(record):
 
 class TestBackoff:
     @pytest.mark.parametrize(("retry", "seconds"), [(1, 30), (2, 60), (3, 120), (4, 120), (1000, 120)])
-    def test_doubles_from_floor_to_ceiling(self, retry, seconds):
-        assert RetryPolicy(jitter=0).wait(NOTHING_SAID, retry) == (seconds, "backoff")
+    def test_the_wait_doubles_from_floor_to_ceiling(self, retry, seconds):
+        assert RetryPolicy(jitter=0).wait(NO_HINT, retry) == (seconds, "backoff")
 
     def test_jitter_stays_within_floor_and_ceiling(self):
-        shortest, longest = waits(RetryPolicy(), NOTHING_SAID, retry=1)
+        shortest, longest = waits(RetryPolicy(), NO_HINT, retry=1)
         assert shortest == 30
         assert 30 < longest <= 33
-        shortest, longest = waits(RetryPolicy(), NOTHING_SAID, retry=2)
+        shortest, longest = waits(RetryPolicy(), NO_HINT, retry=2)
         assert 54 <= shortest < 60 < longest <= 66
-        shortest, longest = waits(RetryPolicy(), NOTHING_SAID, retry=3)
+        shortest, longest = waits(RetryPolicy(), NO_HINT, retry=3)
         assert 108 <= shortest < 120
         assert longest == 120
 
-    def test_another_quota_s_hint_is_a_floor_under_it(self):
+    def test_a_hint_about_another_quota_is_a_lower_bound(self):
         wait, hint = RetryPolicy(jitter=0).wait(Refusal(None, floor=271.0), 1)
         assert (wait, hint) == (271.0, "backoff")
         assert RetryPolicy(jitter=0).wait(Refusal(None, floor=10.0), 2) == (60.0, "backoff")
 
 
 class TestHint:
-    def test_is_only_ever_stretched(self):
+    def test_jitter_never_shortens_a_hint(self):
         shortest, longest = waits(RetryPolicy(), Refusal(RetryAfter(10.0, 10.0, "retry-after")))
         assert shortest >= 10
         assert 10.5 < longest <= 11
 
-    def test_a_long_one_is_stretched_by_seconds_not_by_minutes(self):
+    def test_jitter_adds_at_most_four_seconds_to_a_long_hint(self):
         _, longest = waits(RetryPolicy(), Refusal(RetryAfter(3000.0, 3000.0, "retry-after")))
         assert 3001 < longest <= 3004
 
-    def test_a_narrow_one_is_waited_out(self):
+    def test_a_narrow_interval_is_waited_out_to_its_end(self):
         assert RetryPolicy(jitter=0).wait(read_refusal(commit_quota("16 minutes")), 1) == (16.5 * 60, "body")
         assert RetryPolicy(jitter=0).wait(read_refusal(commit_quota("less than a minute")), 1) == (30, "body")
 
-    def test_a_wide_one_only_until_its_earliest_moment(self):
+    def test_a_wide_interval_is_waited_out_to_its_beginning(self):
         assert RetryPolicy(jitter=0).wait(read_refusal(commit_quota("about 1 hour")), 1) == (44.5 * 60, "body")
 
-    def test_never_longer_than_the_window_of_the_quota_it_speaks_about(self):
+    def test_the_window_of_the_quota_bounds_an_interval(self):
         body = "You have exceeded the rate limit for repository commits (8 per 6 seconds). You can retry this action in"
         assert RetryPolicy(jitter=0).wait(read_refusal(Response(text=f"{body} less than a minute.")), 1) == (6, "body")
         assert RetryPolicy(jitter=0).wait(read_refusal(Response(text=f"{body} 5 minutes.")), 1) == (330, "body")
 
-    def test_may_be_longer_than_the_ceiling_of_the_backoff(self):
+    def test_a_hint_may_exceed_the_ceiling_of_the_backoff(self):
         assert RetryPolicy(jitter=0).wait(Refusal(RetryAfter(900.0, 900.0, "ratelimit")), 1) == (900, "ratelimit")
 
 
 class TestValues:
-    def test_the_defaults_are_a_contract(self):
+    def test_the_documented_defaults(self):
         assert RetryPolicy() == RetryPolicy(5, 30.0, 120.0, 0.10, 7200.0, False)
 
-    def test_frozen_hashable_and_portable(self):
+    def test_a_policy_is_frozen_hashable_and_can_be_pickled(self):
         policy = RetryPolicy(max_retries=3)
         with pytest.raises(AttributeError):
             policy.max_retries = 4
         assert pickle.loads(pickle.dumps(policy)) == policy
         assert hash(policy) == hash(RetryPolicy(max_retries=3))
 
-    def test_a_policy_that_never_retries_never_waits(self):
+    def test_a_policy_without_retries_never_waits(self):
         assert RetryPolicy(max_retries=0).patience == 0
         assert RetryPolicy().patience == 7200
 
@@ -112,9 +112,9 @@ class TestValues:
         ],
         ids=str,
     )
-    def test_nonsense_is_refused_by_name(self, arguments):
+    def test_an_invalid_value_raises_an_error_that_names_it(self, arguments):
         with pytest.raises(ValueError, match=r"RetryPolicy\((" + "|".join([*arguments, "backoff_ceiling"]) + ")="):
             RetryPolicy(**arguments)
 
-    def test_endless_patience_is_no_nonsense(self):
+    def test_the_waits_may_be_infinite(self):
         assert RetryPolicy(max_total_wait=math.inf, backoff_ceiling=math.inf).patience == math.inf

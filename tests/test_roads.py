@@ -1,4 +1,4 @@
-"""Every road to a commit is throttled, and its waits are emitted."""
+"""Every way to make a commit with huggingface_hub is throttled, and its waits are emitted."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REPO = "you/model"
 
 
 @pytest.fixture
-def api(local_hub, told):
+def api(local_hub, events):
     with virtual_time():
         api = ThrottledHfApi(
-            endpoint=local_hub.url, token="hf_x", source="road", retry=RetryPolicy(jitter=0), hooks=[told.append]
+            endpoint=local_hub.url, token="hf_x", source="road", retry=RetryPolicy(jitter=0), hooks=[events.append]
         )
         api.create_repo(REPO)
         api.upload_file(path_or_fileobj=b"old", path_in_repo="old/a.txt", repo_id=REPO)
@@ -66,9 +66,9 @@ def delete_folder(api, path):
 
 
 class Scheduler(CommitScheduler):
-    """Lets us know when its thread has come to push."""
+    """Puts the future of each push into `PUSHES`."""
 
-    _CommitScheduler__stopped = False  # which that thread reads, and __init__ sets only after starting it
+    _CommitScheduler__stopped = False  # its thread reads this, which __init__ sets after starting the thread
 
     def trigger(self):
         future = super().trigger()
@@ -96,7 +96,7 @@ def file_system_deletes(api, path):
 
 class Card(ModelCard):
     def validate(self, *args, **kwargs) -> None:
-        """Not by asking https://huggingface.co; the Hub that the card is pushed to validates it as well."""
+        """Skip the request to https://huggingface.co. The local Hub validates the card on commit."""
 
 
 def model_card(api, path):
@@ -104,12 +104,12 @@ def model_card(api, path):
         Card("---\nlicense: mit\n---\n# A model").push_to_hub(REPO, token="hf_x")
 
 
-def a_library_s_own_object(api, path):
+def an_object_of_another_library(api, path):
     with api.everywhere():
         HfApi(endpoint=api.endpoint, token="hf_x").upload_folder(repo_id=REPO, folder_path=path)
 
 
-def in_the_background_of_a_library(api, path):
+def an_object_of_another_library_in_the_background(api, path):
     theirs = HfApi(endpoint=api.endpoint, token="hf_x")
     with api.everywhere():
         theirs.upload_folder(repo_id=REPO, folder_path=path, run_as_future=True).result(timeout=60)
@@ -165,24 +165,24 @@ ROADS = [
     file_system,
     file_system_deletes,
     model_card,
-    a_library_s_own_object,
-    in_the_background_of_a_library,
+    an_object_of_another_library,
+    an_object_of_another_library_in_the_background,
 ]
 
 
-# CommitScheduler's own thread may be at anything when the test and its Hub end.
+# CommitScheduler's thread may be in the middle of a push when the test and its Hub end.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.filterwarnings("ignore:(?s).*upload_large_folder:FutureWarning")
 @pytest.mark.parametrize("road", ROADS, ids=lambda road: road.__name__)
-def test_a_refusal_on_this_road_is_waited_out_and_told(road, api, local_hub, told, path):
+def test_a_refusal_is_waited_out_and_emitted(road, api, local_hub, events, path):
     road(api, path)
-    assert [type(event) for event in told] == [ThrottleEvent]
-    assert (told[0].source, told[0].repo_id, told[0].hint) == ("road", REPO, "retry-after")
+    assert [type(event) for event in events] == [ThrottleEvent]
+    assert (events[0].source, events[0].repo_id, events[0].hint) == ("road", REPO, "retry-after")
     assert len(local_hub.commits) == 2
     assert [refusal.endpoint for refusal in local_hub.refusals] == ["commit"]
 
 
-def test_everywhere_ends_where_it_ends(api, local_hub):
+def test_everywhere_leaves_nothing_behind_after_an_exception(api, local_hub):
     before = dict(vars(HfApi))
     theirs = HfApi(endpoint=local_hub.url, token="hf_x")
     with pytest.raises(ZeroDivisionError), api.everywhere():
@@ -192,7 +192,7 @@ def test_everywhere_ends_where_it_ends(api, local_hub):
         commit(theirs)
 
 
-def test_contexts_of_several_threads_end_in_any_order(api, local_hub):
+def test_contexts_in_several_threads_may_end_in_any_order(api, local_hub):
     before = dict(vars(HfApi))
     theirs = HfApi(endpoint=local_hub.url, token="hf_x")
     first_is_in, second_is_in = threading.Event(), threading.Event()
@@ -215,7 +215,7 @@ def test_contexts_of_several_threads_end_in_any_order(api, local_hub):
         commit(theirs, "other.txt")
 
 
-def test_of_nested_contexts_the_inner_one_applies(api, local_hub, told):
+def test_the_innermost_of_nested_contexts_applies(api, local_hub, events):
     emitted: list = []
     inner = ThrottledHfApi(source="inner", hooks=[emitted.append])
     theirs = HfApi(endpoint=local_hub.url, token="hf_x")
@@ -225,10 +225,10 @@ def test_of_nested_contexts_the_inner_one_applies(api, local_hub, told):
         local_hub.answer(429, headers={"Retry-After": "5"}, on="commit")
         commit(theirs, "other.txt")
     assert [event.source for event in emitted] == ["inner"]
-    assert [event.source for event in told] == ["road"]
+    assert [event.source for event in events] == ["road"]
 
 
-def test_a_job_that_began_inside_stays_throttled_until_it_ends(api, local_hub, told, path):
+def test_a_job_that_was_submitted_inside_stays_throttled_until_it_ends(api, local_hub, events, path):
     theirs = HfApi(endpoint=local_hub.url, token="hf_x")
     outside = threading.Event()
     with api.everywhere():
@@ -239,7 +239,7 @@ def test_a_job_that_began_inside_stays_throttled_until_it_ends(api, local_hub, t
     file.result(timeout=60)
     local_hub.answer(429, headers={"Retry-After": "55"}, on="commit")
     folder.result(timeout=60)
-    assert [event.wait_s for event in told] == [55, 55]
+    assert [event.wait_s for event in events] == [55, 55]
 
 
 def test_overrides_of_a_subclass_and_of_an_object_are_called(api, local_hub):
@@ -259,9 +259,9 @@ def test_overrides_of_a_subclass_and_of_an_object_are_called(api, local_hub):
     assert called == ["subclass", "object", "subclass"]
 
 
-def test_the_source_of_one_call(api, told, path):
+def test_source_can_be_given_for_one_call(api, events, path):
     api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=REPO, source="once")
-    assert [event.source for event in told] == ["once"]
+    assert [event.source for event in events] == ["once"]
     assert api.source == "road"
 
 
@@ -278,9 +278,9 @@ def test_the_source_of_one_call(api, told, path):
     ],
     ids=["upload_folder", "delete_file", "delete_files", "delete_folder", "in the background"],
 )
-def test_source_is_taken_by_every_method_that_commits(api, told, path, call):
+def test_source_is_taken_by_every_method_that_commits(api, events, path, call):
     call(api, path, "once")
-    assert [event.source for event in told] == ["once"]
+    assert [event.source for event in events] == ["once"]
 
 
 def commit(api, path="new.txt"):

@@ -1,4 +1,4 @@
-"""The retry loop, without a network: how long one call waits, when it gives up, and what a window costs."""
+"""The retry loop, without a network: how long a call waits, when it gives up, how many refusals a window costs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TARGET = Target(Repository("https://huggingface.co", "dataset", "you/textures"),
 
 
 class Refused(Exception):
-    """As huggingface_hub raises it, as far as the loop looks."""
+    """A refusal. Of huggingface_hub's exception, the loop reads only `response`."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.text)
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 class Writer:
-    """A caller that commits through the loop, and keeps the events."""
+    """A caller that commits through the loop and collects the events."""
 
     source = "ambientcg"
     budget = None
@@ -45,7 +45,7 @@ class Writer:
         return Throttle(self, TARGET).commit(self.call, **options)
 
     def call_it(self):
-        """The same, for what takes no turn."""
+        """The same for a call that is not a commit."""
         return Throttle(self, TARGET).run(self.call, self._rewind)
 
     def _rewind(self) -> None:
@@ -53,7 +53,7 @@ class Writer:
 
 
 def script(*answers):
-    """A call that gives one answer after another; exceptions are raised."""
+    """A function that returns, or raises, the next of `answers` each time it is called."""
     remaining = list(answers)
 
     def call():
@@ -70,12 +70,12 @@ def refused(wait: str = "1 minute") -> Refused:
 
 
 class TestRetries:
-    def test_an_answer_is_passed_on_without_a_word(self, time):
+    def test_a_result_is_returned_without_an_event(self, time):
         writer = Writer(script("done"))
         assert writer.commit() == "done"
         assert (writer.events, writer.rewound, time.waits) == ([], 0, [])
 
-    def test_a_refusal_is_told_waited_out_and_tried_again(self, time):
+    def test_a_refusal_is_emitted_waited_out_and_retried(self, time):
         error = refused()
         writer = Writer(script(error, "done"))
         assert writer.call_it() == "done"
@@ -86,14 +86,14 @@ class TestRetries:
         ]
 
     def test_without_a_hint_the_waits_double(self, time):
-        nothing_said = [Refused(Response()) for _ in range(5)]
-        writer = Writer(script(*nothing_said, "done"))
+        without_hint = [Refused(Response()) for _ in range(5)]
+        writer = Writer(script(*without_hint, "done"))
         assert writer.commit() == "done"
         assert time.waits == [30, 60, 120, 120, 120]
         assert [event.retry for event in writer.events] == [1, 2, 3, 4, 5]
         assert [event.elapsed_s for event in writer.events] == [0, 30, 90, 210, 330]
 
-    def test_the_last_refusal_is_raised_as_the_object_it_is_with_a_note(self, time):
+    def test_the_last_refusal_is_raised_itself_with_a_note(self, time):
         refusals = [refused() for _ in range(6)]
         writer = Writer(script(*refusals))
         with pytest.raises(Refused) as caught:
@@ -120,7 +120,7 @@ class TestRetries:
             writer.commit()
         assert time.waits == [2670, 2670]  # a third would make 8010
 
-    def test_a_policy_without_retries_raises_the_first_refusal_and_waits_at_no_gate(self, time):
+    def test_a_policy_without_retries_never_waits(self, time):
         for _ in range(2):
             writer = Writer(script(refused("about 1 hour")), RetryPolicy(max_retries=0))
             with pytest.raises(Refused):
@@ -132,7 +132,7 @@ class TestRetries:
         [ValueError("bad"), OSError("connection reset"), KeyboardInterrupt(), Refused(Response(status_code=412))],
         ids=repr,
     )
-    def test_every_other_exception_passes_through_at_once_and_unchanged(self, time, error):
+    def test_any_other_exception_is_raised_at_once_and_unchanged(self, time, error):
         writer = Writer(script(error))
         with pytest.raises(type(error)) as caught:
             writer.commit()
@@ -142,7 +142,7 @@ class TestRetries:
 
 
 class TestGate:
-    def test_a_second_writer_waits_for_the_reopening_and_is_told_why(self, time):
+    def test_a_second_commit_waits_for_the_gate_and_emits_why(self, time):
         first = Writer(script(refused()), RetryPolicy(max_retries=0))
         with pytest.raises(Refused):
             first.commit()
@@ -153,7 +153,7 @@ class TestGate:
         (event,) = second.events
         assert event.line.startswith("bake_pace source=ambientcg repo=you/textures reason=gate wait_s=4")
 
-    def test_a_refusal_for_another_action_holds_up_nobody_else(self, time):
+    def test_a_refusal_for_another_action_holds_back_no_other_commit(self, time):
         sentence = (
             "You have exceeded the rate limit for pull requests (10 per hour). You can retry this action in 1 day."
         )
@@ -166,7 +166,7 @@ class TestGate:
         assert [plain.commit(), plain.commit()] == ["one", "two"]
         assert time.waits == []
 
-    def test_one_whose_patience_the_gate_exceeds_earns_its_own_refusal(self, time):
+    def test_a_commit_that_may_not_wait_for_the_gate_is_sent_and_refused(self, time):
         with pytest.raises(Refused):
             Writer(script(refused("about 1 hour")), RetryPolicy(max_retries=0)).commit()
         own = refused("about 1 hour")
@@ -177,7 +177,7 @@ class TestGate:
 
 
 class TestPatchedSleep:
-    """Tests of users patch `time.sleep`: one call per wait, and then the retry, although no clock has moved."""
+    """Users patch `time.sleep` in tests. It is called once per wait, and the retry follows without the clock moving."""
 
     @pytest.fixture
     def slept(self, monkeypatch) -> list[float]:
@@ -187,32 +187,32 @@ class TestPatchedSleep:
 
     @pytest.fixture(autouse=True)
     def other_repository(self, monkeypatch, request):
-        """Real time leaves its gates to the next test."""
+        """In real time, gates that are closed stay closed for the next test."""
         repository = TARGET.repository._replace(repo_id=f"you/{request.node.name}")
         monkeypatch.setitem(globals(), "TARGET", TARGET._replace(repository=repository))
 
-    def test_each_wait_is_one_call(self, slept):
+    def test_each_wait_is_one_sleep(self, slept):
         writer = Writer(script(refused(), refused("2 minutes"), "done"))
         assert writer.commit() == "done"
         assert slept == [pytest.approx(90, abs=1), pytest.approx(150, abs=1)]
 
-    def test_a_gate_that_another_commit_closed_is_waited_for_once(self, slept):
+    def test_waiting_for_the_gate_is_one_sleep(self, slept):
         with pytest.raises(Refused):
             Writer(script(refused()), RetryPolicy(max_retries=0, jitter=0)).commit()
         assert Writer(script("done")).commit() == "done"
         assert slept == [pytest.approx(90, abs=1)]
 
-    def test_a_budget_is_waited_for_once(self, slept):
+    def test_waiting_for_the_budget_is_one_sleep(self, slept):
         writer = Writer(script("one", "two"))
         writer.budget = FailOpenBudget(from_url("memory://?limit=1&window=60"))
         assert [writer.commit(), writer.commit()] == ["one", "two"]
         assert slept == [pytest.approx(60, abs=1)]
 
 
-class TestCallingOff:
-    def test_a_wait_ends_with_an_exception_that_says_what_was_tried(self):
+class TestCancelling:
+    def test_a_cancelled_wait_raises_an_exception_that_says_what_was_tried(self):
         writer = Writer(script(refused("43 minutes")))
-        target = TARGET._replace(repository=TARGET.repository._replace(repo_id="you/called-off"))
+        target = TARGET._replace(repository=TARGET.repository._replace(repo_id="you/cancelled"))
         waiting = threading.Event()
         writer.hooks = Hooks([lambda event: waiting.set()])
         raised: list = []
@@ -226,14 +226,14 @@ class TestCallingOff:
         thread = threading.Thread(target=commit)
         thread.start()
         assert waiting.wait(30)
-        while thread.is_alive():  # the event comes just before the wait
+        while thread.is_alive():  # the event is emitted just before the wait
             clock.cancel_waits(writer)
             thread.join(0.01)
         (error,) = raised
         assert isinstance(error.__cause__, Refused)
         assert gave_up(error).calls == 1
 
-    def test_a_commit_that_waits_for_another_one_can_be_called_off(self):
+    def test_a_commit_that_waits_for_another_one_can_be_cancelled(self):
         target = TARGET._replace(repository=TARGET.repository._replace(repo_id="you/queue"))
         writer = Writer(lambda: None)
         raised: list = []
@@ -263,7 +263,7 @@ def test_a_hook_may_commit_while_its_commit_waits(time):
 
 
 class TestGivingUp:
-    def test_is_an_event_and_can_be_read_from_the_exception(self, time):
+    def test_giving_up_is_emitted_and_can_be_read_from_the_exception(self, time):
         writer = Writer(script(refused("about 3 hours")))
         with pytest.raises(Refused) as caught:
             writer.commit()
@@ -274,7 +274,7 @@ class TestGivingUp:
         assert (tried.calls, tried.waited_s, tried.retry_in_s) == (1, 0, 8970)
         assert "max_total_wait=7200" in tried.reason
 
-    def test_what_has_been_given_up_is_not_tried_again_by_a_loop_around_it(self, time):
+    def test_an_outer_loop_does_not_retry_what_an_inner_one_gave_up_on(self, time):
         inner = Writer(script(refused("about 3 hours")))
         outer = Writer(inner.commit)
         with pytest.raises(Refused):
@@ -282,7 +282,7 @@ class TestGivingUp:
         assert outer.events == []
 
 
-def test_the_call_that_a_thread_is_in_is_known_to_its_requests_only():
+def test_current_is_the_call_of_this_thread_alone():
     call = Throttle(Writer(script()), TARGET)
     seen: list = []
 
@@ -298,7 +298,7 @@ def test_the_call_that_a_thread_is_in_is_known_to_its_requests_only():
 
 
 class Hub:
-    """The local Hub's limiter, asked without a network, each commit taking some time."""
+    """The limiter of the local Hub, without a network. Each commit takes `seconds`."""
 
     def __init__(self, time, model: str, limit: int = 128, window: float = 3600.0, seconds: float = 0.0) -> None:
         self.limiter = Limiter(limit, window, model, time.now)
@@ -318,13 +318,13 @@ class Hub:
         raise Refused(Response(text=commit_refusal(self.limiter.limit, self.limiter.window, wait)))
 
     def optimum(self, commits: int) -> float:
-        """Commit number n can land no earlier than floor((n - 1) / limit) windows after the first."""
+        """Commit n lands floor((n - 1) / limit) windows after the first one at the earliest."""
         return (commits - 1) // self.limiter.limit * self.limiter.window
 
 
 @pytest.mark.parametrize("model", ["fixed", "sliding"])
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 5.0, 15.0], ids=lambda seconds: f"{seconds:g}s-a-commit")
-def test_600_commits_of_a_lone_writer_take_little_more_than_the_optimum(time, model, seconds):
+def test_600_commits_of_one_writer_take_at_most_5_percent_more_than_the_optimum(time, model, seconds):
     hub = Hub(time, model, seconds=seconds)
     writer = Writer(hub.commit, RetryPolicy())
     for _ in range(600):
@@ -337,7 +337,7 @@ def test_600_commits_of_a_lone_writer_take_little_more_than_the_optimum(time, mo
 
 @pytest.mark.parametrize("model", ["fixed", "sliding"])
 @pytest.mark.parametrize("limit", [16, 128])
-def test_sixteen_threads_pay_about_as_many_refusals_as_one(time, model, limit):
+def test_sixteen_threads_get_at_most_two_refusals_per_window(time, model, limit):
     hub = Hub(time, model, limit=limit)
 
     def work():

@@ -1,4 +1,4 @@
-"""The wrapped client, over real HTTP: which requests are ours, and what a refused one costs."""
+"""The wrapped client, over real HTTP: which requests are throttled, and what a retry sends again."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def hub(local_hub, time):
 
 
 @pytest.fixture
-def api(hub, told) -> ThrottledHfApi:
+def api(hub, events) -> ThrottledHfApi:
     return ThrottledHfApi(
-        endpoint=hub.url, token="hf_x", source="baker", retry=RetryPolicy(jitter=0), hooks=[told.append]
+        endpoint=hub.url, token="hf_x", source="baker", retry=RetryPolicy(jitter=0), hooks=[events.append]
     )
 
 
@@ -47,11 +47,11 @@ def seen(hub, endpoint: str) -> int:
     return sum(request.endpoint == endpoint for request in hub.requests)
 
 
-class TestWhichRequestsAreOurs:
-    def test_those_of_a_throttled_object_and_no_others(self, api, hub, told):
+class TestWhichRequestsAreThrottled:
+    def test_only_requests_of_a_throttled_object_wait(self, api, hub, events):
         hub.answer(429, headers={"Retry-After": "30"}, on="commit", times=2)
         commit(api)
-        assert [event.wait_s for event in told] == [30, 30]
+        assert [event.wait_s for event in events] == [30, 30]
         hub.answer(429, headers={"Retry-After": "30"}, on="commit")
         with pytest.raises(HfHubHTTPError):
             commit(plain(hub), "b.txt")
@@ -72,20 +72,20 @@ class TestWhichRequestsAreOurs:
         ],
         ids=["whoami", "info", "refs", "tree", "commits", "paths", "branch", "tag", "repo", "exists"],
     )
-    def test_every_api_request_of_it_waits_out_a_spent_bucket(self, api, hub, time, told, call):
+    def test_every_api_request_waits_out_a_spent_bucket(self, api, hub, time, events, call):
         hub.answer(429, headers={"RateLimit": '"api";r=0;t=55'}, body={"error": "We had to rate limit you."})
         call(api)
         assert time.waits == [55]
-        assert [(type(event), event.hint) for event in told] == [(ThrottleEvent, "ratelimit")]
+        assert [(type(event), event.hint) for event in events] == [(ThrottleEvent, "ratelimit")]
 
-    def test_a_download_waits(self, api, hub, time, told, tmp_path):
+    def test_a_download_waits_out_a_spent_bucket(self, api, hub, time, events, tmp_path):
         commit(api)
         hub.answer(429, headers={"RateLimit": '"resolvers";r=0;t=9'}, body={"error": "slow down"}, on="resolve")
         path = api.hf_hub_download(REPO, "a.txt", cache_dir=tmp_path)
         assert Path(path).read_bytes() == b"a"
         assert time.waits == [9]
 
-    def test_the_threads_of_a_snapshot_download_wait(self, api, hub, time, tmp_path, monkeypatch):
+    def test_the_threads_of_a_snapshot_download_wait_out_refusals(self, api, hub, time, tmp_path, monkeypatch):
         monkeypatch.setattr("time.sleep", sleep)  # huggingface_hub polls its lock files
         for number in range(4):
             commit(api, f"{number}.txt")
@@ -94,7 +94,7 @@ class TestWhichRequestsAreOurs:
         assert sorted(path.name for path in folder.glob("?.txt")) == ["0.txt", "1.txt", "2.txt", "3.txt"]
         assert time.waits == [9, 9, 9]
 
-    def test_a_merged_pull_request_is_a_commit(self, api, hub, time):
+    def test_merging_a_pull_request_counts_as_a_commit(self, api, hub, time):
         pull_request = commit(api, create_pr=True)
         number = pull_request.pr_num
         api.change_discussion_status(REPO, number, "open")
@@ -115,7 +115,7 @@ class TestWhichRequestsAreOurs:
         assert not any(transport.MARK in names for names in sent)
         assert all("x-mine" in names for names in sent)
 
-    def test_a_hook_that_uses_a_client_of_its_own_gets_its_own_answers(self, api, hub):
+    def test_a_client_that_a_hook_makes_is_not_throttled(self, api, hub):
         answers: list = []
 
         def post(event) -> None:
@@ -128,7 +128,7 @@ class TestWhichRequestsAreOurs:
         commit(api)
         assert answers == [429]
 
-    def test_a_copy_is_a_caller_of_its_own(self, api):
+    def test_every_copy_has_a_mark_of_its_own(self, api):
         import copy
         import pickle
 
@@ -137,7 +137,7 @@ class TestWhichRequestsAreOurs:
 
 
 class RecordingClient(BaseClient):
-    """A client of the user's own, which keeps the names of the headers that it sends."""
+    """A user's client that records the names of the headers that it sends."""
 
     def __init__(self, sent: list) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class PlainSubclass(BaseClient):
 
 
 class TestClients:
-    def test_it_stays_in_place_when_huggingface_hub_makes_a_new_client(self, api, hub, time):
+    def test_a_client_that_huggingface_hub_makes_later_is_wrapped_as_well(self, api, hub, time):
         commit(api)
         with factory_set_to(PlainSubclass):
             hub.answer(429, headers={"Retry-After": "30"}, on="commit")
@@ -163,22 +163,22 @@ class TestClients:
         assert time.waits == [30, 30]
 
     @pytest.mark.parametrize("client", [PlainSubclass, lambda: RecordingClient([])], ids=["inherits", "overrides"])
-    def test_a_client_of_the_users_own_is_retried_once_per_refusal(self, hub, time, told, client):
+    def test_a_client_of_the_user_retries_once_per_refusal(self, hub, time, events, client):
         with factory_set_to(client):
-            api = ThrottledHfApi(endpoint=hub.url, token="hf_x", hooks=[told.append])
+            api = ThrottledHfApi(endpoint=hub.url, token="hf_x", hooks=[events.append])
             hub.answer(429, headers={"Retry-After": "30"}, on="commit", times=2)
             commit(api)
-        assert [event.retry for event in told] == [1, 2]
+        assert [event.retry for event in events] == [1, 2]
         assert seen(hub, "commit") == 3
 
-    def test_in_a_thread_with_a_client_of_its_own(self, api, hub, time):
+    def test_a_thread_with_a_client_of_its_own_waits(self, api, hub, time):
         hub.answer(429, headers={"Retry-After": "30"}, on="commit")
         thread = threading.Thread(target=commit, args=(api,))
         thread.start()
         thread.join(60)
         assert time.waits == [30]
 
-    def test_a_client_without_a_send_method_is_left_alone_and_commits_wait_all_the_same(self, hub, time, monkeypatch):
+    def test_commits_wait_with_a_client_that_has_no_send_method(self, hub, time, monkeypatch):
         real = get_session()
 
         class Bare:
@@ -200,11 +200,11 @@ class TestClients:
         commit(api)
         assert time.waits == [30]
 
-    def test_what_is_no_method_is_not_wrapped(self, monkeypatch):
+    def test_a_send_attribute_that_is_not_a_method_is_not_wrapped(self, monkeypatch):
         monkeypatch.setattr(transport, "get_session", lambda: SimpleNamespace(send=lambda request: None))
         assert not transport.install()
 
-    def test_it_is_wrapped_once(self, api):
+    def test_a_client_is_wrapped_only_once(self, api):
         assert transport.install()
         before = type(get_session()).send
         for _ in range(3):
@@ -213,7 +213,7 @@ class TestClients:
 
 
 class TestReplay:
-    def test_the_same_bytes_are_sent_again_although_the_file_has_changed(self, api, hub, time, told, tmp_path):
+    def test_a_file_that_changes_during_the_wait_is_committed_as_it_was(self, api, hub, time, events, tmp_path):
         path = tmp_path / "log.txt"
         path.write_text("step 1")
         hub.answer(429, headers={"Retry-After": "30"}, on="commit")
@@ -222,7 +222,7 @@ class TestReplay:
         assert hub_content(hub, "log.txt") == b"step 1"
         assert seen(hub, "preupload") == 1
 
-    def test_nothing_of_a_large_file_is_uploaded_again(self, api, hub, time):
+    def test_a_large_file_is_not_uploaded_again(self, api, hub, time):
         hub.answer(429, headers={"Retry-After": "30"}, on="commit")
         commit(api, "big.bin", io.BytesIO(b"0" * 300_000))
         assert seen(hub, "commit") == 2
@@ -246,7 +246,7 @@ class TestReplay:
         commit(api)
         assert time.waits == [30]
 
-    def test_such_a_refusal_is_raised_as_huggingface_hubs_exception_in_the_end(self, hub, time):
+    def test_a_refusal_whose_body_is_null_is_raised_as_an_hfhubhttperror(self, hub, time):
         api = ThrottledHfApi(endpoint=hub.url, token="hf_x", retry=RetryPolicy(max_retries=0), hooks=[])
         hub.answer(429, body="null", on="commit")
         with pytest.raises(HfHubHTTPError) as caught:
@@ -255,25 +255,25 @@ class TestReplay:
 
 
 class TestGivingUp:
-    def test_huggingface_hubs_own_retries_do_not_try_again(self, hub, time, told):
-        api = ThrottledHfApi(endpoint=hub.url, token="hf_x", retry=RetryPolicy(max_retries=1), hooks=[told.append])
+    def test_the_retries_of_huggingface_hub_do_not_try_again(self, hub, time, events):
+        api = ThrottledHfApi(endpoint=hub.url, token="hf_x", retry=RetryPolicy(max_retries=1), hooks=[events.append])
         hub.answer(429, headers={"Retry-After": "30"}, on="preupload", times=10)
         with pytest.raises(HfHubHTTPError):
             commit(api)
         assert seen(hub, "preupload") == 2
-        assert [type(event) for event in told] == [ThrottleEvent, GaveUpEvent]
+        assert [type(event) for event in events] == [ThrottleEvent, GaveUpEvent]
 
-    def test_the_upload_pipeline_does_not_try_again_in_smaller_commits(self, hub, time, told, tmp_path):
+    def test_the_upload_pipeline_does_not_try_again_in_smaller_commits(self, hub, time, events, tmp_path):
         for number in range(60):
             (tmp_path / f"{number}.txt").write_text(str(number))
         hub.answer(429, headers={"Retry-After": "100000"}, on="commit", times=50)
-        api = ThrottledHfApi(endpoint=hub.url, token="hf_x", hooks=[told.append])
+        api = ThrottledHfApi(endpoint=hub.url, token="hf_x", hooks=[events.append])
         with api.everywhere(), pytest.raises(HfHubHTTPError):
             plain(hub).upload_folder(repo_id=REPO, folder_path=tmp_path)
         assert seen(hub, "commit") == 1
-        assert [type(event) for event in told] == [GaveUpEvent]
+        assert [type(event) for event in events] == [GaveUpEvent]
 
-    def test_a_new_call_of_the_users_own_is_tried_while_the_old_exception_is_handled(self, hub, time):
+    def test_a_new_call_is_sent_while_the_old_exception_is_handled(self, hub, time):
         api = ThrottledHfApi(endpoint=hub.url, token="hf_x", retry=RetryPolicy(max_retries=0), hooks=[])
         hub.answer(429, headers={"Retry-After": "30"}, on="commit")
         try:
@@ -298,8 +298,7 @@ def test_the_package_imports_no_transport():
         assert not imports.search(path.read_text(encoding="utf-8")), path
 
 
-# Every request that makes a commit has to be recognised as one. These are the addresses that huggingface_hub posts to.
-def test_every_address_of_a_commit_is_recognised():
+def test_every_url_by_which_huggingface_hub_makes_a_commit_is_recognised():
     from mat_vis_hub._hub.routes import route_of
 
     posts = re.compile(r"""f["']\{[^"']*\}(/api/[^"']*/(?:commit/|merge)[^"']*)["']""")

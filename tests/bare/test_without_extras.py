@@ -1,4 +1,7 @@
-"""What works with huggingface_hub alone, and what says which extra it needs. Passes with and without the extras."""
+"""The base install: what works with huggingface_hub alone, and what says which extra it needs.
+
+These tests pass with and without the extras.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ BARE = importlib.util.find_spec("starlette") is None
 
 
 def python(code: str) -> str:
-    """What a fresh interpreter prints."""
+    """The output of a new interpreter that runs `code`."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_every_public_name_is_there_and_documented():
+def test_every_public_name_can_be_imported_and_has_a_docstring():
     for name in mat_vis_hub.__all__:
         assert name in dir(mat_vis_hub)
         assert getattr(mat_vis_hub, name).__doc__
@@ -34,17 +37,17 @@ def test_the_version_is_the_installed_one():
     assert mat_vis_hub.__version__ == version("mat-vis-hub")
 
 
-def test_testing_comes_with_the_package():
+def test_testing_is_an_attribute_of_the_package():
     assert python("import mat_vis_hub\nwith mat_vis_hub.testing.virtual_time() as time: print(time.now())") == "0.0\n"
 
 
-def test_the_drop_in_loads_no_extra_and_the_package_alone_loads_nothing():
+def test_importing_loads_no_extra_and_huggingface_hub_only_when_it_is_used():
     code = "import sys, mat_vis_hub; before = 'huggingface_hub' in sys.modules; mat_vis_hub.ThrottledHfApi; "
     extras = "{'starlette', 'uvicorn', 'lz4', 'numpy', 'PIL', 'skimage'}"
     assert python(f"{code} print(before, {extras} & set(sys.modules))") == "False set()\n"
 
 
-def test_the_drop_in_loads_no_module_of_another_that_hfapi_itself_does_without():
+def test_throttledhfapi_loads_only_what_hfapi_loads():
     code = (
         "import sys; from huggingface_hub import HfApi; before = set(sys.modules); from mat_vis_hub import "
         "ThrottledHfApi; print(*(name for name in set(sys.modules) - before if not name.startswith('mat_vis_hub')))"
@@ -83,13 +86,13 @@ except ModuleNotFoundError as error:
 
 
 @pytest.mark.skipif(not BARE, reason="the extra `local` is installed")
-def test_the_local_hub_says_what_to_install():
+def test_importing_the_local_hub_says_which_extra_to_install():
     with pytest.raises(ModuleNotFoundError, match=r'pip install "mat-vis-hub\[local\]"'):
         from mat_vis_hub.local_hub import LocalHub  # noqa: F401
 
 
 @pytest.mark.skipif(not BARE, reason="the extra `local` is installed")
-def test_the_local_hub_s_command_says_what_to_install():
+def test_the_command_of_the_local_hub_says_which_extra_to_install():
     done = subprocess.run(
         [sys.executable, "-m", "mat_vis_hub.local_hub", "--port", "0"], capture_output=True, text=True, check=False
     )
