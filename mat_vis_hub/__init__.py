@@ -1,4 +1,4 @@
-"""Commit to the Hugging Face Hub without dying of HTTP 429."""
+"""Commits to the Hugging Face Hub that wait when it refuses them: `ThrottledHfApi`, a drop-in for `HfApi`."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mat_vis_hub import testing
     from mat_vis_hub.api import ThrottledHfApi
-    from mat_vis_hub.budget import BudgetStatus, CommitBudget
+    from mat_vis_hub.budget import BudgetError, BudgetStatus, CommitBudget
     from mat_vis_hub.commits.batch import CommitBatch
     from mat_vis_hub.commits.transaction import Snapshot, transact
     from mat_vis_hub.errors import GaveUp, WaitCancelled, gave_up
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BudgetError",
     "BudgetStatus",
     "CommitBatch",
     "CommitBudget",
@@ -53,6 +54,7 @@ __all__ = [
 _MODULES = {
     "ThrottledHfApi": "api",
     "CommitBatch": "commits.batch",
+    "BudgetError": "budget",
     "BudgetStatus": "budget",
     "CommitBudget": "budget",
     "ConflictEvent": "events",
@@ -76,7 +78,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load on first use: the pytest plugin comes by here in runs that never ask for the Hub."""
+    """Import a public name when it is first used: pytest loads the plugin, and so this module, in every run."""
     if name == "testing":
         return import_module("mat_vis_hub.testing")
     if name not in _MODULES:

@@ -1,4 +1,4 @@
-"""How long we wait, how often, and when we give up: a frozen dataclass and its arithmetic."""
+"""RetryPolicy: how long to wait after a refusal, how often to retry, and when to give up."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from dataclasses import dataclass, fields
 
 from mat_vis_hub.retry_after import Refusal, RetryAfter
 
-_NARROW = 120.0  # seconds; a hint no wider than this is waited out whole, a wider one only up to its earliest moment
-_SPREAD_OVER = 40.0  # seconds; the part of a server's hint that jitter stretches: enough to spread a fleet
+_NARROW = 120.0  # seconds; the width of an interval up to which its end is waited for, and not its beginning
+_SPREAD_OVER = 40.0  # seconds; jitter is a fraction of these at most, enough to spread the retries of a fleet
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
     """
-    How [`ThrottledHfApi`] retries a refused commit.
+    How [`ThrottledHfApi`] retries a refused request.
 
     Args:
         max_retries (`int`, *optional*, defaults to `5`):
-            Retries after the first try. `0` never retries and never waits.
+            Retries after the first try. With `0`, a call never waits.
         backoff_floor (`float`, *optional*, defaults to `30.0`):
-            Seconds. The first wait where the server gave no usable hint; it doubles from there.
+            Seconds. The first wait after a refusal without a usable hint. Each further wait is twice as long.
         backoff_ceiling (`float`, *optional*, defaults to `120.0`):
-            Seconds. The longest wait where the server gave no usable hint.
+            Seconds. The longest wait after a refusal without a usable hint.
         jitter (`float`, *optional*, defaults to `0.10`):
-            A fraction. The backoff varies by this much either way, within floor and ceiling; a server's hint is
-            only ever stretched, by this fraction of its first 40 seconds.
+            A fraction. The backoff varies by it in both directions, between floor and ceiling. A wait that the server
+            named only gets longer, by this fraction of its first 40 seconds at most.
         max_total_wait (`float`, *optional*, defaults to `7200.0`):
-            Seconds one `create_commit` may spend waiting, over all its retries. A wait that would exceed it is not
-            begun: the refusal is raised at once.
+            Seconds that one call may spend waiting, over all its retries. If the next wait would exceed it, the refusal
+            is raised at once.
         recover (`bool`, *optional*, defaults to `False`):
-            After a lost response, find out whether the commit landed instead of raising.
+            Whether `create_commit` also survives a lost response (500, 502, 503, 504, or a broken connection): it looks
+            in the history whether the commit has landed, and sends it again only if it has not.
 
     Raises:
         [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
-            If a value makes no sense; the message names it.
+            If a value is invalid; the message names it.
 
     Example:
     ```python
@@ -74,13 +75,17 @@ class RetryPolicy:
             f"no less than backoff_floor={self.backoff_floor!r}",
         )
 
-    @property
-    def patience(self) -> float:
-        """Seconds one `create_commit` may wait in all: none for a policy that never retries."""
-        return self.max_total_wait if self.max_retries else 0.0
-
     def wait(self, refusal: Refusal, retry: int) -> tuple[float, str]:
-        """Seconds to wait before retry number `retry` (the first is 1), and the hint that this rests on."""
+        """
+        How long to wait before a retry.
+
+        Args:
+            refusal (`Refusal`): What was refused.
+            retry (`int`): The number of the retry. The first is 1.
+
+        Returns:
+            The seconds, and where they come from, as in [`ThrottleEvent`].`hint`.
+        """
         if (hint := refusal.retry_after) is not None:
             return self._stretched(_first_try(hint)), hint.source
         backoff = self.backoff_floor * 2.0 ** min(retry - 1, 64)
@@ -94,12 +99,12 @@ class RetryPolicy:
 
 def _first_try(hint: RetryAfter) -> float:
     """
-    The moment of the hint's interval at which to try.
+    The seconds of the hint's interval after which to try.
 
-    Trying late wastes the window, trying early costs one more refusal, whose own hint is narrower. So a narrow
-    interval ("16 minutes") is waited out, and a wide one ("about 1 hour") only until its earliest moment: two refusals
-    and at most a minute and a few seconds lost, instead of one refusal and a quarter of an hour. No quota takes longer
-    to refill than its window, fixed or sliding, so that bounds the interval where the refusal named it.
+    A late try wastes part of the window. An early one costs another refusal, which names a narrower interval. So we
+    try at the end of a narrow interval ("16 minutes") and at the beginning of a wide one ("about 1 hour"). For the
+    latter this costs two refusals and about a minute, instead of one refusal and a quarter of an hour. Every quota
+    refills within its window, fixed or sliding, so the window bounds the interval if the refusal names it.
     """
     latest = hint.at_most
     if hint.window is not None and hint.at_least <= hint.window:

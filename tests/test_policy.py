@@ -88,10 +88,6 @@ class TestValues:
         assert pickle.loads(pickle.dumps(policy)) == policy
         assert hash(policy) == hash(RetryPolicy(max_retries=3))
 
-    def test_a_policy_without_retries_never_waits(self):
-        assert RetryPolicy(max_retries=0).patience == 0
-        assert RetryPolicy().patience == 7200
-
     @pytest.mark.parametrize(
         "arguments",
         [
@@ -117,4 +113,5 @@ class TestValues:
             RetryPolicy(**arguments)
 
     def test_the_waits_may_be_infinite(self):
-        assert RetryPolicy(max_total_wait=math.inf, backoff_ceiling=math.inf).patience == math.inf
+        policy = RetryPolicy(jitter=0, max_total_wait=math.inf, backoff_ceiling=math.inf)
+        assert policy.wait(NO_HINT, 20) == (30 * 2**19, "backoff")
