@@ -18,7 +18,8 @@ from mat_vis_hub import throttle, transport
 from mat_vis_hub._hub import downloads
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._hub.signatures import as_installed
-from mat_vis_hub._internal import clock, sanitize
+from mat_vis_hub._internal import sanitize
+from mat_vis_hub._internal.interrupt import Waits
 from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.budget.fail_open import FailOpenBudget
 from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget
@@ -106,6 +107,7 @@ class ThrottledHfApi(HfApi):
         self.retry = retry if retry is not None else RetryPolicy()
         self.hooks = Hooks(hooks)
         self.budget = self._fail_open(budget if budget is not None else os.environ.get("MAT_VIS_HUB_BUDGET") or None)
+        self.waits = Waits()
         self._background: PerProcess[ThreadPoolExecutor] = PerProcess(_background)
         sanitize.register_secret(token)
 
@@ -768,14 +770,18 @@ class ThrottledHfApi(HfApi):
 
     def cancel_waits(self) -> None:
         """
-        Call off every wait of this object, from any thread. What waits raises [`WaitCancelled`].
+        Call off the waits of every call of this object that has begun. May be called from any thread.
 
-        The object can be used again afterwards.
+        A call that waits, or would have to wait later, raises [`WaitCancelled`]. New calls are not affected.
         """
-        clock.cancel_waits(self)
+        self.waits.cancel()
 
     def close(self) -> None:
-        """Call off every wait of this object, and close its budget. Background jobs that have not begun are dropped."""
+        """
+        Call off all waits, as [`cancel_waits`] does, drop background jobs that have not begun, and close the budget.
+
+        A later call opens again what it needs.
+        """
         self.cancel_waits()
         if (background := self._background.if_made) is not None:
             background.shutdown(wait=False, cancel_futures=True)
@@ -811,6 +817,7 @@ class ThrottledHfApi(HfApi):
             return self
         twin = copy(self)
         twin.source = _checked_source(source)
+        twin.waits = self.waits
         twin._background = self._background
         return twin
 

@@ -37,6 +37,7 @@ class Caller(Protocol):
     retry: RetryPolicy
     hooks: Hooks
     budget: FailOpenBudget | None
+    waits: interrupt.Waits
 
 
 class Target(NamedTuple):
@@ -79,6 +80,7 @@ class Throttle:
     def __init__(self, caller: Caller, target: Target) -> None:
         self.caller = caller
         self.target = target
+        self._scope = caller.waits.scope
         self._began = clock.monotonic()
         self._waited = 0.0
         self._retry = 0
@@ -264,7 +266,7 @@ class Throttle:
         """Wait for another commit of this process; returns whether to stop waiting."""
         if its_gate.reopens_at > self._emitted_until + _WORTH_EMITTING:
             self._emit_pace(its_gate.reopens_at, "gate")
-        with interrupt.Wait(self.caller, granted) as wait:
+        with interrupt.Wait(self._scope, granted) as wait:
             if wait.for_event(min(_SHORT_TURN, seconds)):
                 return True
             if self._emitted_until <= clock.monotonic():
@@ -301,7 +303,7 @@ class Throttle:
         began = clock.monotonic()
         try:
             label = f"{self.target.repository.repo_id if self.target.repository else 'Hub'}: {why}, next try in"
-            progress.wait(wait, label=label, heartbeat=heartbeat, owner=self.caller)
+            progress.wait(wait, label=label, heartbeat=heartbeat, owner=self._scope)
         except BaseException:
             self._waited += clock.monotonic() - began
             raise

@@ -9,12 +9,24 @@ import os
 import pickle
 import re
 import threading
+from contextlib import suppress
+from unittest import mock
 
 import pytest
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from mat_vis_hub import BudgetStatus, GaveUpEvent, RetryPolicy, ThrottledHfApi, ThrottleEvent
+from mat_vis_hub import (
+    BudgetStatus,
+    GaveUpEvent,
+    PaceEvent,
+    RetryPolicy,
+    ThrottledHfApi,
+    ThrottleEvent,
+    WaitCancelled,
+    gave_up,
+    log_event,
+)
 from tests.refusals import commit_quota
 
 REPO = "you/textures"
@@ -260,6 +272,76 @@ class TestWriters:
         assert len(hub.refusals) <= 2
         assert time.now() <= 1.05 * 3600
 
+    @pytest.mark.parametrize("budget", [None, "memory://"])
+    def test_a_later_refusal_replaces_an_earlier_one(self, hub, time, budget):
+        def writer() -> ThrottledHfApi:
+            return ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(jitter=0), budget=budget, hooks=[])
+
+        hub.answer(429, headers={"Retry-After": "86400"}, on="commit")
+        with pytest.raises(HfHubHTTPError):
+            commit(writer())
+        refuse(hub)  # the first refusal is too long to be waited for, so the next commit is sent, and refused as well
+        commit(writer())
+        assert time.waits == [90]
+
+    @pytest.mark.parametrize("budget", [None, "memory://"])
+    def test_a_commit_that_landed_ends_an_earlier_refusal(self, hub, time, budget):
+        patient = RetryPolicy(max_total_wait=1e6, jitter=0)
+        hub.answer(429, headers={"Retry-After": "86400"}, on="commit")
+        for policy in (RetryPolicy(max_retries=0), RetryPolicy(), patient, patient):
+            api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=policy, budget=budget, hooks=[])
+            with suppress(HfHubHTTPError):  # the first one
+                commit(api, add(f"{len(hub.requests)}.txt"))
+        assert len(hub.commits) == 3
+        assert time.waits == []
+
+    def test_large_files_are_uploaded_while_another_commit_waits(self, hub, time):
+        """Eight threads upload at the same time while a refused commit waits and keeps its turn."""
+        waits, all_uploaded, meeting = threading.Event(), threading.Event(), threading.Barrier(8)
+        seen_by_then: list[str] = []
+        uploaded: list[PaceEvent] = []
+
+        class Stream(io.BytesIO):
+            """A stream whose upload begins when all eight have begun."""
+
+            meets = False
+
+            def read(self, *args):
+                if self.meets:
+                    self.meets = False
+                    meeting.wait(60)
+                return super().read(*args)
+
+        def while_refused(event) -> None:
+            if isinstance(event, ThrottleEvent):
+                waits.set()
+                all_uploaded.wait(60)
+                seen_by_then.extend(request.endpoint for request in hub.requests)
+
+        def asks_for_its_turn(event) -> None:
+            uploaded.append(event)
+            if len(uploaded) == 8:
+                all_uploaded.set()
+
+        def upload(number: int) -> None:
+            operation = add(f"{number}.bin", Stream(os.urandom(1000)))
+            operation.path_or_fileobj.meets = True
+            commit(ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[asks_for_its_turn]), operation)
+
+        hub.answer(429, headers={"Retry-After": "30"}, on="commit")
+        refused = ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[while_refused])
+        threads = [threading.Thread(target=commit, args=(refused,))]
+        threads[0].start()
+        assert waits.wait(60)
+        threads += [threading.Thread(target=upload, args=(number,)) for number in range(8)]
+        for thread in threads[1:]:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert seen_by_then.count("lfs-upload") == 8
+        assert seen_by_then.count("commit") == 1
+        assert len(hub.commits) == 9
+
 
 class TestBudget:
     """Commits wait before they are refused. The waits are emitted, and `budget_status` shows them in advance."""
@@ -294,6 +376,17 @@ class TestBudget:
         assert status.frees_in == (pytest.approx(60, abs=0.1),)
         with pytest.raises(ValueError, match="no budget"):
             ThrottledHfApi().budget_status(REPO)
+
+    @pytest.mark.local_hub(limit=8)
+    @pytest.mark.parametrize("budget", ["memory://?limit=8", "hub://?limit=8"])
+    def test_an_upload_that_changes_nothing_uses_no_reservation(self, hub, time, budget):
+        api = ThrottledHfApi(endpoint=hub.url, token=TOKEN, budget=budget, hooks=[])
+        api.create_repo("you/resumed")
+        for _ in range(41):
+            api.upload_file(path_or_fileobj=b"same", path_in_repo="a.txt", repo_id="you/resumed")
+        assert seen(hub, "commit") == 1
+        assert time.waits == []
+        assert api.budget_status("you/resumed").used == 1
 
     @pytest.mark.local_hub(limit=2, window=60)
     def test_waiting_for_the_budget_counts_towards_max_total_wait(self, api, hub, time):
@@ -331,6 +424,167 @@ class TestBudget:
         with pytest.raises((ValueError, RuntimeError), match=says) as caught:
             ThrottledHfApi(budget=url)
         assert "s3cret" not in str(caught.value)
+
+
+class TestArgumentsAreCheckedFirst:
+    """An invalid argument is an error at once, and not after a wait."""
+
+    @pytest.fixture(autouse=True)
+    def closed_gate(self, hub):
+        hub.answer(429, headers={"Retry-After": "3600"}, on="commit")
+        with pytest.raises(HfHubHTTPError):
+            commit(ThrottledHfApi(endpoint=hub.url, token=TOKEN, retry=RetryPolicy(max_retries=0), hooks=[]))
+
+    @pytest.mark.parametrize(
+        ("call", "error", "names"),
+        [
+            (lambda api: api.create_commit(REPO, [add()], repo_type="dataset"), TypeError, "commit_message"),
+            (lambda api: commit(api, no_such_argument=1), TypeError, "no_such_argument"),
+            (lambda api: api.create_commit(REPO, [add()], repo_type="dataset", commit_message=""), ValueError, "mess"),
+            (lambda api: commit(api, parent_commit="not an oid"), ValueError, "parent_commit"),
+            (lambda api: commit(api, source=3), TypeError, "source"),
+            (lambda api: api.create_commit("you/a/b", [add()], commit_message="m"), ValueError, "Repo id"),
+            (lambda api: api.upload_file(path_or_fileobj=b"", repo_id=REPO), TypeError, "path_in_repo"),
+            (
+                lambda api: api.upload_file(path_or_fileobj=b"", path_in_repo="../a", repo_id=REPO),
+                ValueError,
+                "path_in_repo",
+            ),
+            (lambda api: api.delete_file("a.txt"), TypeError, "repo_id"),
+            (lambda api: api.transact(REPO, None, commit_message="m"), TypeError, "build"),
+        ],
+        ids=["forgotten", "unknown", "empty", "parent", "source", "repo", "file", "path", "delete", "transact"],
+    )
+    def test_an_invalid_argument_raises_at_once(self, api, hub, time, events, call, error, names):
+        before = len(hub.requests)
+        with pytest.raises(error, match=names):
+            call(api)
+        assert (time.waits, events) == ([], [])
+        assert len(hub.requests) == before
+
+
+class TestPatchedInTests:
+    """How users test their own code: they patch `time.sleep` or `HfApi.create_commit`. This runs in real time."""
+
+    @pytest.fixture
+    def slept(self, monkeypatch) -> list[float]:
+        slept: list[float] = []
+        monkeypatch.setattr("time.sleep", slept.append)
+        return slept
+
+    def test_a_patched_sleep_is_called_once_per_wait(self, local_hub, slept, events):
+        api = ThrottledHfApi(endpoint=local_hub.url, token=TOKEN, hooks=[events.append])
+        api.create_repo(REPO, repo_type="dataset")
+        refuse(local_hub, times=2)
+        commit(api)
+        assert slept == [pytest.approx(event.wait_s) for event in events]
+        assert [event.retry for event in events] == [1, 2]
+        assert len(local_hub.commits) == 1
+
+    def test_a_mocked_create_commit_is_called_until_it_returns(self, slept, events):
+        answers = [refusal("1 minute"), refusal("2 minutes"), "landed"]
+        with mock.patch.object(HfApi, "create_commit", autospec=True, side_effect=answers) as create_commit:
+            api = ThrottledHfApi(token=TOKEN, retry=RetryPolicy(jitter=0), hooks=[events.append])
+            assert commit(api) == "landed"
+        assert create_commit.call_count == 3
+        assert slept == [pytest.approx(90), pytest.approx(150)]
+        assert [event.wait_s for event in events] == slept
+
+    def test_a_create_commit_replaced_by_a_function_is_called_until_it_returns(self, slept, monkeypatch):
+        answers = [refusal("1 minute"), refusal("2 minutes"), "landed"]
+        calls: list[dict] = []
+
+        def create_commit(self, repo_id, operations, **kwargs):
+            calls.append(kwargs)
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(HfApi, "create_commit", create_commit)
+        assert commit(ThrottledHfApi(token=TOKEN, retry=RetryPolicy(jitter=0), hooks=[])) == "landed"
+        assert [call["commit_message"] for call in calls] == ["m", "m", "m"]
+        assert len(slept) == 2
+
+
+def refusal(wait: str) -> HfHubHTTPError:
+    """The exception that huggingface_hub raises for a refusal."""
+    response = mock.Mock(**vars(commit_quota(wait)))
+    return HfHubHTTPError("429 Client Error", response=response)
+
+
+class TestCancelling:
+    """`cancel_waits()` and `close()`, in real time: a wait of 43 minutes ends at once."""
+
+    @pytest.fixture
+    def hub(self, local_hub):
+        HfApi(endpoint=local_hub.url, token=TOKEN).create_repo(REPO, repo_type="dataset")
+        local_hub.answer(429, headers={"Retry-After": "2580"}, on="commit")
+        return local_hub
+
+    @pytest.fixture
+    def waits(self) -> threading.Event:
+        """Set when a wait has been announced."""
+        return threading.Event()
+
+    @pytest.fixture
+    def api(self, hub, waits) -> ThrottledHfApi:
+        return ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[lambda event: waits.set()])
+
+    @pytest.mark.parametrize("end", [ThrottledHfApi.cancel_waits, ThrottledHfApi.close], ids=["cancel_waits", "close"])
+    @pytest.mark.parametrize("options", [{}, {"source": "polyhaven"}], ids=["own source", "source of the call"])
+    def test_a_wait_ends_with_waitcancelled(self, api, hub, waits, end, options):
+        future = commit(api, run_as_future=True, **options)
+        assert waits.wait(60)
+        end(api)
+        with pytest.raises(WaitCancelled) as caught:
+            future.result(timeout=60)
+        assert caught.value.__cause__.response.status_code == 429
+        assert gave_up(caught.value).calls == 1
+        assert seen(hub, "commit") == 1
+
+    @pytest.mark.parametrize("end", [ThrottledHfApi.cancel_waits, ThrottledHfApi.close], ids=["cancel_waits", "close"])
+    def test_the_object_can_be_used_again(self, api, waits, end):
+        commit(api, run_as_future=True)
+        assert waits.wait(60)
+        end(api)
+        api.retry = RetryPolicy(max_retries=0)  # so that it does not wait for the gate
+        assert commit(api, run_as_future=True).result(timeout=60)
+
+    def test_the_waits_of_another_object_go_on(self, api, hub, waits):
+        other = ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[])
+        future = commit(api, run_as_future=True)
+        assert waits.wait(60)
+        other.cancel_waits()
+        assert not future.done()
+        api.cancel_waits()
+        assert isinstance(future.exception(timeout=60), WaitCancelled)
+
+    def test_close_drops_jobs_that_have_not_begun(self, api, hub, waits):
+        first, second = commit(api, run_as_future=True), commit(api, add("b.txt"), run_as_future=True)
+        assert waits.wait(60)
+        api.close()
+        assert isinstance(first.exception(timeout=60), WaitCancelled)
+        assert second.cancelled()
+
+    def test_close_closes_the_budget(self):
+        budget = mock.Mock(spec=["reserve", "renew", "confirm", "cancel", "refused", "status", "close"])
+        with ThrottledHfApi(budget=budget) as api:
+            assert isinstance(api, ThrottledHfApi)
+            budget.close.assert_not_called()
+        budget.close.assert_called_once_with()
+
+    def test_leaving_the_with_block_closes_it_and_keeps_its_exception(self, hub, waits):
+        def commit_and_fail(api: ThrottledHfApi) -> None:
+            with api:
+                futures.append(commit(api, run_as_future=True))
+                assert waits.wait(60)
+                raise ZeroDivisionError
+
+        futures: list = []
+        with pytest.raises(ZeroDivisionError):
+            commit_and_fail(ThrottledHfApi(endpoint=hub.url, token=TOKEN, hooks=[lambda event: waits.set()]))
+        assert isinstance(futures[0].exception(timeout=60), WaitCancelled)
 
 
 class TestOtherMethods:
@@ -423,6 +677,31 @@ class TestWhatIsShown:
         refuse(hub)
         commit(api, token="short-token", source="short-token")
         assert "short-token" not in capsys.readouterr().out
+
+    @pytest.mark.parametrize("token", [TOKEN, "hf_oauth_0123456789", "hf_jwt_0123.4567", "any-other"])
+    @pytest.mark.parametrize("given", ["object", "call", "environment"])
+    def test_no_event_shows_the_token_wherever_it_was_given(self, hub, time, capsys, caplog, monkeypatch, token, given):
+        events: list = []
+        api = ThrottledHfApi(
+            endpoint=hub.url,
+            token=token if given == "object" else None,
+            source=f"job-{token}-1",
+            retry=RetryPolicy(max_retries=1),
+            hooks=[lambda event: print(event.line), log_event, events.append],
+        )
+        if given == "environment":
+            monkeypatch.setenv("HF_TOKEN", token)
+        options = {"token": token} if given == "call" else {}
+        hub.answer(429, headers={"Retry-After": "60"}, body={"error": f"{token} is too fast"}, on="commit", times=3)
+        for path in ("a.txt", "b.txt"):
+            with suppress(HfHubHTTPError):
+                commit(api, add(path), **options)
+        assert {type(event) for event in events} == {ThrottleEvent, PaceEvent, GaveUpEvent}
+        shown = [capsys.readouterr().out, caplog.text]
+        shown += [
+            str(value) for record in caplog.records for value in vars(record).values() if value is not record.args
+        ]
+        assert not [text for text in shown if token in text]
 
     def test_the_text_of_a_response_cannot_forge_a_line(self, api, hub, time, capsys):
         forged = "bake_throttle source=evil retry=1/5 reason=429 wait_s=1.0 elapsed=0m0s"

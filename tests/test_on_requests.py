@@ -10,6 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import get_session
 
 from mat_vis_hub import RetryPolicy, ThrottledHfApi
+from tests.clients import factory_set_to
 from tests.refusals import commit_quota, in_the_wild
 
 pytestmark = pytest.mark.skipif(
@@ -70,3 +71,24 @@ def test_the_sixth_refusal_is_raised(hub, time):
     assert caught.value.response.status_code == 429
     assert len(posts(hub)) == 6
     assert time.waits == [90] * 5
+
+
+def test_a_refusal_that_urllib3_retries_and_discards_is_waited_out(local_hub, time, events):
+    """The usual recipe for retries: a session whose `Retry` answers 429 with a `RetryError` that has no response."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    def session() -> requests.Session:
+        session = requests.Session()
+        session.mount("http://", HTTPAdapter(max_retries=Retry(total=1, status_forcelist=[429], allowed_methods=None)))
+        return session
+
+    with factory_set_to(session):
+        api = ThrottledHfApi(endpoint=local_hub.url, token="hf_x", retry=RetryPolicy(jitter=0), hooks=[events.append])
+        api.create_repo("you/textures", repo_type="dataset")
+        local_hub.answer(429, body=commit_quota("1 minute").text, on="commit", times=2)
+        commit(api)
+    assert time.waits == [30]
+    assert [(type(event.error), event.hint) for event in events] == [(requests.exceptions.RetryError, "backoff")]
+    assert [request.status for request in local_hub.requests if request.endpoint == "commit"] == [429, 429, 200]

@@ -8,7 +8,7 @@ import pytest
 
 from mat_vis_hub import GaveUpEvent, RetryPolicy, ThrottleEvent, WaitCancelled, gate, gave_up
 from mat_vis_hub._hub.repository import Repository
-from mat_vis_hub._internal import clock
+from mat_vis_hub._internal.interrupt import Waits
 from mat_vis_hub.budget import FailOpenBudget, from_url
 from mat_vis_hub.gate import Permit
 from mat_vis_hub.hooks import Hooks
@@ -39,6 +39,7 @@ class Writer:
         self.retry = policy or RetryPolicy(jitter=0)
         self.events: list = []
         self.hooks = Hooks([self.events.append])
+        self.waits = Waits()
         self.rewound = 0
 
     def commit(self, **options):
@@ -226,9 +227,8 @@ class TestCancelling:
         thread = threading.Thread(target=commit)
         thread.start()
         assert waiting.wait(30)
-        while thread.is_alive():  # the event is emitted just before the wait
-            clock.cancel_waits(writer)
-            thread.join(0.01)
+        writer.waits.cancel()
+        thread.join(30)
         (error,) = raised
         assert isinstance(error.__cause__, Refused)
         assert gave_up(error).calls == 1
@@ -236,11 +236,12 @@ class TestCancelling:
     def test_a_commit_that_waits_for_another_one_can_be_cancelled(self):
         target = TARGET._replace(repository=TARGET.repository._replace(repo_id="you/queue"))
         writer = Writer(lambda: None)
+        call = Throttle(writer, target)
         raised: list = []
 
         def commit():
             try:
-                Throttle(writer, target).commit(writer.call)
+                call.commit(writer.call)
             except WaitCancelled as error:
                 raised.append(error)
 
@@ -248,9 +249,8 @@ class TestCancelling:
         other.acquire(lambda granted, seconds: True)
         thread = threading.Thread(target=commit)
         thread.start()
-        while thread.is_alive():
-            clock.cancel_waits(writer)
-            thread.join(0.01)
+        writer.waits.cancel()
+        thread.join(30)
         assert len(raised) == 1
 
 

@@ -54,17 +54,12 @@ def wait(seconds: float, *, owner: object | None = None, tick: Tick | None = Non
 
     Args:
         seconds (`float`): How long. Zero and less do not wait.
-        owner (`object`, *optional*): Whose wait it is, for [`cancel_waits`].
+        owner (`object`, *optional*): Whose wait it is, for `interrupt.cancel`.
         tick (`Callable`, *optional*): Called with the seconds that remain, at the beginning and then `every` seconds.
         every (`float`, *optional*): Seconds between two calls of `tick`.
 
     Raises:
-        [`WaitCancelled`]: If [`cancel_waits`] was called for `owner`, or Ctrl-C ends the process and this is not the
+        [`WaitCancelled`]: If `interrupt.cancel` was called for `owner`, or Ctrl-C ends the process and this is not the
             main thread. In the main thread, Ctrl-C raises `KeyboardInterrupt`.
     """
     current.wait(seconds, owner=owner, tick=tick, every=every)
-
-
-def cancel_waits(owner: object) -> None:
-    """End all present waits of `owner` with [`WaitCancelled`]. It may wait again afterwards."""
-    interrupt.cancel(owner)

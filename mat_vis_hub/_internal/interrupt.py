@@ -21,6 +21,7 @@ from mat_vis_hub.errors import WaitCancelled
 _CHECK_INTERVAL = 0.2  # seconds between two looks at the main thread
 _MAIN_THREAD_PIECE = 1.0  # seconds; Windows delivers Ctrl-C only between two waits for a lock
 _WORKER_PIECE = 86_400.0  # seconds; a lock takes no timeout of more than 49 days on Windows
+_CALLED_OFF = "The wait was called off before its end."
 
 
 class Wait:
@@ -28,7 +29,7 @@ class Wait:
     The wait of one thread. A context manager, inside which [`Wait.sleep`] may be called any number of times.
 
     Args:
-        owner (`object`, *optional*): Whose wait it is, for [`cancel`].
+        owner (`object`, *optional*): Whose wait it is, for [`cancel`]. Often a [`CancelScope`].
         event (`threading.Event`, *optional*): What [`Wait.for_event`] waits for.
     """
 
@@ -40,6 +41,9 @@ class Wait:
 
     def __enter__(self) -> Wait:
         _registry.value.add(self)
+        if isinstance(self.owner, CancelScope) and self.owner.is_cancelled:
+            _registry.value.remove(self)
+            raise WaitCancelled(_CALLED_OFF)
         return self
 
     def __exit__(
@@ -85,7 +89,30 @@ class Wait:
     def check(self) -> None:
         """Raise `WaitCancelled` if the wait was called off."""
         if self._is_called_off:
-            raise WaitCancelled("The wait was called off before its end.")
+            raise WaitCancelled(_CALLED_OFF)
+
+
+class CancelScope:
+    """Owns the waits of some calls. Once cancelled, these calls wait no more."""
+
+    is_cancelled = False
+
+
+class Waits:
+    """The waits of one object. A copy of it has waits of its own."""
+
+    def __init__(self) -> None:
+        self.scope = CancelScope()
+        """The owner of the waits of a call that begins now."""
+
+    def cancel(self) -> None:
+        """Call off the waits of all calls that have begun, also those that have still to come."""
+        scope, self.scope = self.scope, CancelScope()
+        scope.is_cancelled = True
+        cancel(scope)
+
+    def __reduce__(self) -> tuple[type[Waits], tuple[()]]:
+        return Waits, ()
 
 
 def cancel(owner: object) -> None:

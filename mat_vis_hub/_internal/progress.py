@@ -43,7 +43,7 @@ def wait(seconds: float, *, label: str, heartbeat: Callable[[float], object], ow
         heartbeat (`Callable`):
             Called with the seconds that remain every five minutes, but not at the beginning, where there is no progress
             bar. If several threads wait, it is called for one of them.
-        owner (`object`, *optional*): Whose wait it is, for `clock.cancel_waits`.
+        owner (`object`, *optional*): Whose wait it is, for `interrupt.cancel`.
 
     Raises:
         [`WaitCancelled`]: If the wait was called off.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 import time
 
 import pytest
 
 from mat_vis_hub import WaitCancelled
-from mat_vis_hub._internal import clock
+from mat_vis_hub._internal import clock, interrupt
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ class TestCancelWaits:
     def test_all_waits_of_the_owner_end_in_all_threads(self):
         owner, outcomes = object(), []
         threads = [self.wait_in_a_thread(owner, outcomes) for _ in range(4)]
-        clock.cancel_waits(owner)
+        interrupt.cancel(owner)
         for thread in threads:
             thread.join(60)
         assert outcomes == ["cancelled"] * 4
@@ -108,16 +110,16 @@ class TestCancelWaits:
     def test_the_waits_of_others_go_on(self):
         mine, other, outcomes = object(), object(), []
         thread = self.wait_in_a_thread(other, outcomes)
-        clock.cancel_waits(mine)
+        interrupt.cancel(mine)
         assert thread.is_alive()
         assert outcomes == []
-        clock.cancel_waits(other)
+        interrupt.cancel(other)
         thread.join(60)
         assert outcomes == ["cancelled"]
 
     def test_the_owner_may_wait_again(self, slept):
         owner = object()
-        clock.cancel_waits(owner)
+        interrupt.cancel(owner)
         clock.wait(3, owner=owner)
         assert slept == [3]
 
@@ -125,7 +127,7 @@ class TestCancelWaits:
         owner = object()
 
         def cancel_soon(remaining: float) -> None:
-            threading.Thread(target=clock.cancel_waits, args=(owner,)).start()
+            threading.Thread(target=interrupt.cancel, args=(owner,)).start()
 
         with pytest.raises(WaitCancelled):
             clock.wait(3600, owner=owner, tick=cancel_soon)
@@ -135,9 +137,36 @@ class TestCancelWaits:
 
         def sleep(seconds: float) -> None:
             slept.append(seconds)
-            clock.cancel_waits(owner)
+            interrupt.cancel(owner)
 
         monkeypatch.setattr("time.sleep", sleep)
         with pytest.raises(WaitCancelled):
             clock.wait(700, owner=owner, every=300)
         assert slept == [300]
+
+
+class TestCancelScope:
+    """The waits of calls that have begun are called off together, also those that begin later."""
+
+    def test_a_wait_that_begins_after_the_cancellation_ends_at_once(self, slept):
+        waits = interrupt.Waits()
+        scope = waits.scope
+        waits.cancel()
+        with pytest.raises(WaitCancelled):
+            clock.wait(3600, owner=scope)
+        assert slept == []
+
+    def test_the_waits_of_later_calls_are_not_affected(self, slept):
+        waits = interrupt.Waits()
+        waits.cancel()
+        clock.wait(3, owner=waits.scope)
+        assert slept == [3]
+
+    def test_a_copy_has_waits_of_its_own(self, slept):
+        waits = interrupt.Waits()
+        twins = [copy.copy(waits), copy.deepcopy(waits), pickle.loads(pickle.dumps(waits))]
+        scopes = [twin.scope for twin in twins]
+        waits.cancel()
+        for scope in scopes:
+            clock.wait(3, owner=scope)
+        assert slept == [3, 3, 3]

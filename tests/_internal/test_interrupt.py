@@ -152,7 +152,7 @@ def test_a_forked_child_starts_without_the_waits_of_its_parent():
     while not interrupt._registry.value.waits(): pass
     if (child := os.fork()) == 0:
         assert interrupt._registry.value.waits() == []
-        later = threading.Timer(0.1, clock.cancel_waits, (owner,))
+        later = threading.Timer(0.1, interrupt.cancel, (owner,))
         later.start()
         try: clock.wait(3600, owner=owner)
         except WaitCancelled: print("cancelled", flush=True)

@@ -14,7 +14,7 @@ from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 from nbclient import NotebookClient
 
 from mat_vis_hub import WaitCancelled
-from mat_vis_hub._internal import clock, progress
+from mat_vis_hub._internal import clock, interrupt, progress
 
 LABEL = "you/textures: 128 of 128 commits are used"
 
@@ -122,7 +122,7 @@ class TestHeartbeat:
     def test_the_owner_can_call_the_wait_off(self, slept):
         owner = object()
         with pytest.raises(WaitCancelled):
-            progress.wait(700, label=LABEL, heartbeat=lambda _: clock.cancel_waits(owner), owner=owner)
+            progress.wait(700, label=LABEL, heartbeat=lambda _: interrupt.cancel(owner), owner=owner)
 
 
 class TestBar:

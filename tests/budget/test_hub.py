@@ -16,6 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from mat_vis_hub import RetryPolicy
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
+from mat_vis_hub._internal.interrupt import Waits
 from mat_vis_hub.budget import BudgetError, Reservation
 from mat_vis_hub.budget.hub import HubBudget, ages
 from mat_vis_hub.hooks import Hooks
@@ -64,7 +65,7 @@ class Job:
     def paced(self, **kwargs) -> None:
         """As a throttled commit goes: a reservation, its wait, the commit, and all of that again after a refusal."""
         policy = RetryPolicy(max_retries=50, max_total_wait=1e6)
-        caller = SimpleNamespace(source="job", retry=policy, hooks=Hooks([]), budget=self.budget)
+        caller = SimpleNamespace(source="job", retry=policy, hooks=Hooks([]), budget=self.budget, waits=Waits())
         Throttle(caller, Target(self.repository, "main", "job")).commit(lambda: self.commit(**kwargs))
 
     @property
