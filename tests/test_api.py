@@ -293,7 +293,7 @@ class TestWriters:
             with suppress(HfHubHTTPError):  # the first one
                 commit(api, add(f"{len(hub.requests)}.txt"))
         assert len(hub.commits) == 3
-        assert time.waits == []
+        assert sum(time.waits) < 60  # after a refusal, a budget spreads the commits by seconds
 
     def test_large_files_are_uploaded_while_another_commit_waits(self, hub, time):
         """Eight threads upload at the same time while a refused commit waits and keeps its turn."""
