@@ -8,7 +8,7 @@ import time as real_time
 import pytest
 
 from mat_vis_hub import WaitCancelled, gate
-from mat_vis_hub._internal import clock, progress
+from mat_vis_hub._internal import clock, interrupt, progress
 from mat_vis_hub.testing import virtual_time
 
 
@@ -53,7 +53,7 @@ def test_threads_wait_at_the_same_time():
 def test_a_wait_that_is_called_off_raises():
     owner = object()
     with virtual_time(), pytest.raises(WaitCancelled):
-        clock.wait(700, owner=owner, tick=lambda remaining: clock.cancel_waits(owner))
+        clock.wait(700, owner=owner, tick=lambda remaining: interrupt.cancel(owner))
 
 
 def test_waits_emit_no_heartbeats(capfd):
