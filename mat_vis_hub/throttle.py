@@ -264,6 +264,8 @@ class Throttle:
 
     def wait_for_turn(self, its_gate: gate.Gate, granted: threading.Event, seconds: float) -> bool:
         """Wait for another commit of this process; returns whether to stop waiting."""
+        if self._waited + its_gate.reopens_at - clock.monotonic() > self._patience:
+            return True  # as in `_wait`
         if its_gate.reopens_at > self._emitted_until + _WORTH_EMITTING:
             self._emit_pace(its_gate.reopens_at, "gate")
         with interrupt.Wait(self._scope, granted) as wait:

@@ -154,6 +154,28 @@ class TestGate:
         (event,) = second.events
         assert event.line.startswith("bake_pace source=ambientcg repo=you/textures reason=gate wait_s=4")
 
+    def test_a_policy_without_retries_does_not_queue_behind_a_commit_that_waits(self, time):
+        own = refused("about 1 hour")
+        impatient = Writer(script(own), RetryPolicy(max_retries=0))
+        raised: list = []
+
+        def commit() -> None:
+            try:
+                impatient.commit()
+            except Refused as error:
+                raised.append(error)
+
+        def in_another_thread(event) -> None:
+            if isinstance(event, ThrottleEvent):
+                thread = threading.Thread(target=commit)
+                thread.start()
+                thread.join(30)
+
+        waiting = Writer(script(refused("about 1 hour"), "done"))
+        waiting.hooks = Hooks([in_another_thread])
+        assert waiting.commit() == "done"
+        assert raised == [own]
+
     def test_a_refusal_for_another_action_holds_back_no_other_commit(self, time):
         sentence = (
             "You have exceeded the rate limit for pull requests (10 per hour). You can retry this action in 1 day."
