@@ -30,7 +30,8 @@ def test_the_examples_run(example, local_hub, capsys):
             assert local_hub.commits
             assert len(local_hub.refusals) == 1
             assert time.now() >= 3600
-            assert capsys.readouterr().out.startswith("bake_throttle source=ambientcg retry=1/5 reason=429 wait_s=360")
+            line = r"bake_throttle source=ambientcg retry=1/\d+ reason=429 wait_s=360\d\.\d elapsed=0m0s"
+            assert re.fullmatch(line, capsys.readouterr().out.splitlines()[0])
 
 
 def test_the_example_of_a_test_passes(pytester):
@@ -58,3 +59,10 @@ def test_the_printed_lines_match_the_documented_pattern():
     assert lines
     for line in lines:
         assert re.match(pattern, line)
+
+
+def test_the_links_lead_to_files():
+    root = Path(__file__).parent.parent
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (root / link).is_file()] == []
