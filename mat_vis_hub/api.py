@@ -21,8 +21,6 @@ from mat_vis_hub._hub.signatures import as_installed
 from mat_vis_hub._internal import sanitize
 from mat_vis_hub._internal.interrupt import Waits
 from mat_vis_hub._internal.per_process import PerProcess
-from mat_vis_hub.budget.fail_open import FailOpenBudget
-from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget
 from mat_vis_hub.hooks import Hook, Hooks
 from mat_vis_hub.policy import RetryPolicy
 from mat_vis_hub.throttle import Target, Throttle
@@ -31,13 +29,16 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
     from typing_extensions import Self
 
+    from mat_vis_hub.budget.fail_open import FailOpenBudget
+    from mat_vis_hub.budget.protocol import BudgetStatus, CommitBudget
     from mat_vis_hub.commits.batch import CommitBatch
     from mat_vis_hub.commits.transaction import Snapshot
     from mat_vis_hub.events import Event
 
     CommitOperation: TypeAlias = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
-else:  # these load with the first commit; until then `typing.get_type_hints` has to find something
+else:  # these are loaded by their first use; until then `typing.get_type_hints` has to find something
     CommitOperation = CommitOperationAdd = CommitBatch = Snapshot = Event = Self = Any
+    BudgetStatus = CommitBudget = FailOpenBudget = Any
 
 R = TypeVar("R")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # at run time this module imports nothing of the package, so that all of it can raise these
     from mat_vis_hub._hub.repository import Repository
@@ -17,8 +16,7 @@ class BudgetError(RuntimeError):
     """The server or file that keeps a budget cannot be used. The message says which one, why, and what to do."""
 
 
-@dataclass(frozen=True)
-class GaveUp:
+class GaveUp(NamedTuple):
     """
     What was tried before a refusal was raised. [`gave_up`] reads it from the exception.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
-from mat_vis_hub.retry_after import Refusal, RetryAfter
+if TYPE_CHECKING:  # loaded by the first refusal
+    from mat_vis_hub.retry_after import Refusal, RetryAfter
 
 _NARROW = 120.0  # seconds; the width of an interval up to which its end is waited for, and not its beginning
 _SPREAD_OVER = 40.0  # seconds; jitter is a fraction of these at most, enough to spread the retries of a fleet

@@ -8,20 +8,22 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 from mat_vis_hub import errors, gate
 from mat_vis_hub._hub.errors import refused_response
 from mat_vis_hub._hub.repository import Repository
-from mat_vis_hub._internal import clock, interrupt, progress
+from mat_vis_hub._internal import clock, interrupt
 from mat_vis_hub._internal.sanitize import elapsed
-from mat_vis_hub.budget.fail_open import FailOpenBudget
-from mat_vis_hub.budget.protocol import Reservation
-from mat_vis_hub.budget.reservation import ReservedCommit
 from mat_vis_hub.gate import Permit
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.policy import RetryPolicy
-from mat_vis_hub.retry_after import Cooldown, Refusal, read_refusal
+
+if TYPE_CHECKING:  # most commits are not refused, and many have no budget: what these need is loaded by the first one
+    from mat_vis_hub.budget.fail_open import FailOpenBudget
+    from mat_vis_hub.budget.protocol import Reservation
+    from mat_vis_hub.budget.reservation import ReservedCommit
+    from mat_vis_hub.retry_after import Refusal
 
 T = TypeVar("T")
 
@@ -171,12 +173,16 @@ class Throttle:
 
     @staticmethod
     def _settle(reserved: ReservedCommit, refusal: Refusal, wait: float) -> None:
+        from mat_vis_hub.retry_after import Cooldown
+
         if refusal.other_action:
             reserved.cancel()
         else:
             reserved.refused(Cooldown(wait, refusal.limit, refusal.window))
 
     def _reservation(self, repository: Repository) -> ReservedCommit:
+        from mat_vis_hub.budget.reservation import ReservedCommit
+
         budget = self.caller.budget
         assert budget is not None
         budget.saw(repository, self.target.revision)
@@ -193,7 +199,7 @@ class Throttle:
         if self._waited + wait > policy.max_total_wait:
             allowed = f"max_total_wait={policy.max_total_wait:g}"
             self._give_up(refused, wait, f"the next try would be in {wait:.0f} s, which {allowed} seconds do not allow")
-        from mat_vis_hub import events  # loaded by the first refusal: most commits have nothing to report
+        from mat_vis_hub import events
 
         retry = self._retry + 1
         self._emitted_until = until
@@ -295,6 +301,8 @@ class Throttle:
         return True
 
     def _sleep(self, until: float, wait: float, reason: str, why: str) -> None:
+        from mat_vis_hub._internal import progress
+
         def heartbeat(remaining: float) -> None:
             from mat_vis_hub import events
 
@@ -346,4 +354,6 @@ def _refusal(error: Exception) -> Refusal | None:
     response = refused_response(error)
     if response is None or errors.gave_up(error) is not None:
         return None
+    from mat_vis_hub.retry_after import read_refusal
+
     return read_refusal(response, now=clock.wall())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import hf_raise_for_status
@@ -17,11 +16,10 @@ _MAY_HAVE_LANDED = (500, 502, 503, 504)
 _COMMIT_PATH = "/commit/"
 _LONGEST_MESSAGE = 1000  # characters
 # `requests.RetryError`: urllib3 retried inside the session and discarded the last response.
-_RETRIES_EXHAUSTED = re.compile(r"too many (\d{3}) error responses")
+_RETRIES_EXHAUSTED = r"too many (\d{3}) error responses"
 
 
-@dataclass(frozen=True)
-class DiscardedResponse:
+class DiscardedResponse(NamedTuple):
     """
     Stands in for a response of which only the status is known.
 
@@ -33,7 +31,7 @@ class DiscardedResponse:
 
     status_code: int
     url: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     text: str = ""
 
 
@@ -157,7 +155,7 @@ def _discarded(error: BaseException) -> DiscardedResponse | None:
     names = {cls.__name__ for cls in type(error).__mro__}
     if names.isdisjoint({"RetryError", "MaxRetryError"}):
         return None
-    match = _RETRIES_EXHAUSTED.search(str(error))
+    match = re.search(_RETRIES_EXHAUSTED, str(error))
     if match is None:
         return None
     return DiscardedResponse(int(match[1]), url=str(getattr(getattr(error, "request", None), "url", "")))

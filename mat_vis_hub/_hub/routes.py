@@ -23,7 +23,7 @@ class Route(NamedTuple):
 
     def about(self) -> tuple[Repository | None, str]:
         """The repository that its address names, if any, and the branch of a commit."""
-        match = _COMMIT.match(self.url) or _ABOUT.match(self.url)
+        match = re.match(_COMMIT, self.url) or re.match(_ABOUT, self.url)
         if match is None:
             return None, ""
         repository = Repository.of(match["endpoint"], match["type"].removesuffix("s"), unquote(match["id"]))
@@ -31,6 +31,8 @@ class Route(NamedTuple):
         return repository, unquote(revision)
 
 
+# Patterns are compiled by the first request, and then kept by `re`.
+#
 # `gpt2` and other old models have no namespace, so the second part may belong to the route instead.
 _ROUTES = (
     "revision|tree|commits|refs|preupload|paths-info|discussions|settings|branch|tag|commit|super-squash|xet-[a-z-]+"
@@ -40,10 +42,10 @@ _REPOSITORY = (
     rf"/(?P<id>[^/?#]+(?:/(?!(?:{_ROUTES})(?:[/?#]|$))[^/?#]+)?)"
 )
 # A merged pull request is one commit more on its branch, and the Hub counts it like any other.
-_COMMIT = re.compile(_REPOSITORY + r"/(?:commit/(?P<revision>[^/?#]+)|discussions/[0-9]+/merge)/?(?:[?#]|$)")
-_ABOUT = re.compile(_REPOSITORY + r"(?:[/?#]|$)")
+_COMMIT = _REPOSITORY + r"/(?:commit/(?P<revision>[^/?#]+)|discussions/[0-9]+/merge)/?(?:[?#]|$)"
+_ABOUT = _REPOSITORY + r"(?:[/?#]|$)"
 # Whichever comes first in the path decides: a file may lie in a folder `api` or `resolve`.
-_FIRST = re.compile(r"https?://[^?#]*?(?:(/api/|\.git/info/lfs/)|/resolve/)")
+_FIRST = r"https?://[^?#]*?(?:(/api/|\.git/info/lfs/)|/resolve/)"
 
 
 def route_of(method: str, url: str) -> Route | None:
@@ -68,9 +70,9 @@ def route_of(method: str, url: str) -> Route | None:
 
     ```
     """
-    if method == "POST" and _COMMIT.match(url):
+    if method == "POST" and re.match(_COMMIT, url):
         return Route("commit", url)
-    first = _FIRST.match(url)
+    first = re.match(_FIRST, url)
     if first is None:
         return None
     return Route("api" if first[1] else "download", url)

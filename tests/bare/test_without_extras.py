@@ -85,6 +85,14 @@ except ModuleNotFoundError as error:
     assert f'pip install "mat-vis-hub[{extra}]"' in text
 
 
+def test_what_only_a_refusal_or_a_budget_needs_is_not_loaded_before():
+    code = "import sys; from mat_vis_hub import ThrottledHfApi; api = ThrottledHfApi(); print(*sorted(sys.modules))"
+    loaded = python(code).split()
+    assert "mat_vis_hub.throttle" in loaded
+    later = ("retry_after", "events", "_internal.progress", "budget", "commits", "local_hub")
+    assert [name for name in loaded if name.startswith(tuple(f"mat_vis_hub.{module}" for module in later))] == []
+
+
 @pytest.mark.skipif(not BARE, reason="the extra `local` is installed")
 def test_importing_the_local_hub_says_which_extra_to_install():
     with pytest.raises(ModuleNotFoundError, match=r'pip install "mat-vis-hub\[local\]"'):
