@@ -231,14 +231,14 @@ class ThrottledHfApi(HfApi):
             return self.run_as_future(api.create_commit, repo_id, operations, **arguments)
         operations = list(operations)
         plain: Callable[..., CommitInfo] = super(ThrottledHfApi, api).create_commit
-        send = partial(plain, repo_id=repo_id, operations=operations)
         call = api._throttle(repo_id, repo_type, revision, token)
-        attempt: Callable[[], CommitInfo] = partial(send, **arguments)
+        attempt: Callable[[], CommitInfo] = partial(plain, repo_id, operations, **arguments)
         rewind = partial(_rewind, _positions(operations))
         if self.retry.recover:
             from mat_vis_hub.commits.recovery import Recovery
 
             recovery = Recovery(api, repo_id, arguments, self.retry, call.emit_recovered)
+            send = partial(plain, repo_id=repo_id, operations=operations)
             attempt = partial(recovery.commit, send, before_retry=rewind)
         if not transport.install():  # then no request passes through the wrapper, and a commit takes its turn here
             return call.commit(attempt)
@@ -263,11 +263,9 @@ class ThrottledHfApi(HfApi):
         [`HfApi.preupload_lfs_files`](https://huggingface.co/docs/huggingface_hub/package_reference/hf_api#huggingface_hub.HfApi.preupload_lfs_files).
         A refusal is waited out, also one of a part of a large file.
         """
-        additions = list(additions)
-        upload: Callable[[], None] = partial(
+        upload: Callable[..., None] = partial(
             super().preupload_lfs_files,
-            repo_id=repo_id,
-            additions=additions,
+            repo_id,
             token=token,
             repo_type=repo_type,
             revision=revision,
@@ -277,9 +275,11 @@ class ThrottledHfApi(HfApi):
             gitignore_content=gitignore_content,
         )
         if throttle.current() is not None:  # called by create_commit, which waits itself
-            return upload()
+            return upload(additions)
         transport.install()
-        return self._throttle(repo_id, repo_type, revision, token).run(upload, partial(_rewind, _positions(additions)))
+        additions = list(additions)
+        call = self._throttle(repo_id, repo_type, revision, token)
+        return call.run(partial(upload, additions), partial(_rewind, _positions(additions)))
 
     @overload
     def upload_file(
@@ -846,10 +846,17 @@ def _background() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="mat_vis_hub")
 
 
+_NO_STREAMS = (bytes, str, Path, type(None))
+
+
 def _positions(operations: Iterable[Any]) -> list[tuple[Any, int]]:
     """The streams of the operations, and where they are now: a refused upload leaves them anywhere."""
-    streams: list[Any] = [getattr(operation, "path_or_fileobj", None) for operation in operations]
-    return [(stream, stream.tell()) for stream in streams if hasattr(stream, "seek")]
+    return [
+        (source, source.tell())
+        for operation in operations
+        if not isinstance(source := getattr(operation, "path_or_fileobj", None), _NO_STREAMS)
+        and hasattr(source, "seek")
+    ]
 
 
 def _rewind(positions: list[tuple[Any, int]]) -> None:

@@ -122,18 +122,20 @@ class Permit:
 
 
 class Gates:
-    """The gates of a process, by repository. An open gate that no commit uses is forgotten."""
+    """The gates of a process, by repository. An open gate that no commit uses is forgotten, except the latest one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._closed: set[Gate] = set()
         self._gates: WeakValueDictionary[Repository, Gate] = WeakValueDictionary()
+        self._latest: Gate | None = None
 
     def of(self, repository: Repository) -> Gate:
         with self._lock:
             gate = self._gates.get(repository)
             if gate is None:
                 gate = self._gates[repository] = Gate(self._closed)
+            self._latest = gate  # most jobs commit to one repository, whose gate need not be made for each commit
             return gate
 
 

@@ -91,7 +91,7 @@ def _wrap(cls: Any) -> None:
         route = route_of(request.method, str(request.url))
         if route is None:
             return send(client, request, *args, **kwargs)
-        attempt = functools.partial(_attempt, functools.partial(send, client, request, *args), request, kwargs)
+        attempt = functools.partial(_attempt, send, client, request, args, kwargs)
         if route.kind == "commit":
             return _commit(attempt, request, caller, route)
         try:
@@ -108,9 +108,7 @@ def _wrap(cls: Any) -> None:
 
 def _caller_of(client: Any, request: Any) -> Caller | None:
     """Whose request it is; `None` if it is not ours. Takes the mark off."""
-    mark = request.headers.get(MARK)
-    if mark is not None:
-        del request.headers[MARK]
+    mark = request.headers.pop(MARK) if MARK in request.headers else None
     current = throttle.current()
     if current is not None:
         caller: Caller | None = current.caller
@@ -144,13 +142,13 @@ def _commit(attempt: Callable[[], Any], request: Any, caller: Caller, route: Rou
         return answer.response
 
 
-def _attempt(send: Callable[..., Any], request: Any, options: dict[str, Any]) -> Any:
+def _attempt(send: Callable[..., Any], client: Any, request: Any, args: Any, options: dict[str, Any]) -> Any:
     """Send the request once. A refusal is raised as huggingface_hub's exception, whatever its body is."""
     wants_stream = options.get("stream", False)
     _thread.sending = True
     try:
         # The body is read here, and not in `send`, which would lose a refusal whose body is broken.
-        response = send(**{**options, "stream": True})
+        response = send(client, request, *args, **{**options, "stream": True})
     finally:
         _thread.sending = False
     if response.status_code == _REFUSED:

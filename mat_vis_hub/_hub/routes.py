@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -48,6 +49,7 @@ _ABOUT = _REPOSITORY + r"(?:[/?#]|$)"
 _FIRST = r"https?://[^?#]*?(?:(/api/|\.git/info/lfs/)|/resolve/)"
 
 
+@lru_cache(maxsize=128)  # a job sends the same two requests for each commit
 def route_of(method: str, url: str) -> Route | None:
     """
     The route of a request, or `None` if it is not one of the Hub's that can be refused.
