@@ -25,6 +25,7 @@ def as_installed(plain: Callable[..., Any]) -> Callable[[F], F]:
         parameters = [ours.parameters.get(name, parameter) for name, parameter in theirs.items()]
         if "source" in ours.parameters:
             parameters.append(ours.parameters["source"])
+            parameters.sort(key=lambda parameter: parameter.kind)  # a mock may take **kwargs, which come last
         override.__signature__ = ours.replace(parameters=parameters)  # type: ignore[attr-defined]  # what `inspect` reads
         return override
 
