@@ -1,1 +1,1 @@
-"""What the README's figures come from. `nox -s bench` runs all of it; `python -m benchmarks cost` one part."""
+"""Measures the README's figures. `nox -s bench` runs all parts, `python -m benchmarks cost` one."""

@@ -1,4 +1,4 @@
-"""Where results go: tables as Markdown and JSON, pictures as PNG and SVG, what was aimed at beside what came out."""
+"""Writes the results: tables as Markdown and JSON, pictures as PNG, and each figure beside its target."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ import matplotlib
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-RESULTS = Path(__file__).parent / "results"
-
 STYLE = {
     "figure.figsize": (8, 4.5),
     "figure.facecolor": "white",
@@ -30,14 +28,12 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 2.0,
     "savefig.bbox": "tight",
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "mat_vis_hub",  # the same picture gives the same file
 }
 
 
 @dataclass(frozen=True)
 class Target:
-    """A figure, and the most that it may be."""
+    """A measured figure and its upper limit."""
 
     what: str
     measured: float
@@ -50,10 +46,12 @@ class Target:
 
 
 class Report:
-    """One part's results: `<part>.md`, `<part>.json`, and its pictures."""
+    """The results of one part: `<part>.md`, `<part>.json` and its pictures."""
 
-    def __init__(self, part: str, title: str) -> None:
+    def __init__(self, part: str, title: str, folder: Path) -> None:
         self.part = part
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.targets: list[Target] = []
         self._data: dict[str, Any] = {"measured_with": _environment()}
         self._text = [f"# {title}", f"Measured with {', on '.join(_environment().values())}."]
@@ -63,7 +61,7 @@ class Report:
         self._text.append(paragraph)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """A table, in the order of its rows. Give numbers as numbers: the JSON keeps them whole."""
+        """Add a table. The Markdown rounds its numbers, the JSON does not."""
         self._data[name] = [dict(zip(columns, row, strict=True)) for row in rows]
         lines = [f"| {' | '.join(cells)} |" for cells in ([*columns], ["---"] * len(columns), *map(_cells, rows))]
         self.say("\n".join(lines))
@@ -73,18 +71,16 @@ class Report:
 
     @contextmanager
     def picture(self, name: str, what_it_shows: str, panels: tuple[int, int] = (1, 1)) -> Iterator[list[Axes]]:
-        """Draw on the axes of each panel (rows x columns); the picture is saved as PNG and as SVG."""
+        """Add a picture. Yields the axes of its panels (rows x columns) to draw on."""
         matplotlib.use("agg")
         with pyplot.rc_context(STYLE):
             rows, columns = panels
             size = STYLE["figure.figsize"] if panels == (1, 1) else (4.2 * columns, 3.4 * rows)
             figure, axes = pyplot.subplots(*panels, figsize=size, squeeze=False, layout="constrained")
             yield list(axes.flat)
-            RESULTS.mkdir(exist_ok=True)
-            figure.savefig(RESULTS / f"{name}.png", dpi=150)
-            figure.savefig(RESULTS / f"{name}.svg", metadata={"Date": None})
+            figure.savefig(self._folder / f"{name}.png", dpi=150)
             pyplot.close(figure)
-        self._text.append(f"![{what_it_shows}]({name}.svg)")
+        self._text.append(f"![{what_it_shows}]({name}.png)")
 
     def save(self) -> None:
         if self.targets:
@@ -92,9 +88,8 @@ class Report:
             rows = [[t.what, t.measured, t.at_most, "yes" if t.met else "**no**"] for t in self.targets]
             self.table("targets", columns, rows)
             self._data["targets"] = [asdict(target) | {"met": target.met} for target in self.targets]
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{self.part}.md").write_text("\n\n".join(self._text) + "\n")
-        (RESULTS / f"{self.part}.json").write_text(json.dumps(self._data, indent=2) + "\n")
+        (self._folder / f"{self.part}.md").write_text("\n\n".join(self._text) + "\n")
+        (self._folder / f"{self.part}.json").write_text(json.dumps(self._data, indent=2) + "\n")
 
 
 def _cells(row: Sequence[Any]) -> list[str]:
