@@ -1,9 +1,9 @@
-"""Many writers in virtual time: the real code, waiting in a world in which an hour passes at once.
+"""Simulates many writers in virtual time: the real code waits in a world in which an hour passes at once.
 
-Each job is a greenlet. `time.sleep`, `time.monotonic` and `time.time` are the world's while it runs, so every library
-that waits hands over to whoever is due next: a discrete-event simulation in which nothing is modelled but the Hub's
-limits, and those are the local Hub's own limiter and its own words. The requests are huggingface_hub's; they are
-answered in its HTTP client's transport, without a socket.
+Each job is a greenlet. While the world runs, `time.sleep`, `time.monotonic` and `time.time` are its own. A library that
+waits hands over to the job that is due next, so this is a discrete-event simulation. Only the Hub's limits are
+modelled, with the local Hub's own limiter and messages. huggingface_hub sends its real requests; its HTTP client's
+transport answers them, without a socket.
 """
 
 from __future__ import annotations
@@ -19,35 +19,49 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Protocol
 from unittest.mock import patch
 
 import greenlet
 import httpx2
 from huggingface_hub import set_client_factory
 
-from mat_vis_hub import gate
-from mat_vis_hub._internal import clock
+from mat_vis_hub import gate, transport
+from mat_vis_hub._internal import clock, interrupt
 from mat_vis_hub.local_hub.limiter import Limiter
-from mat_vis_hub.local_hub.messages import commit_refusal
+from mat_vis_hub.local_hub.messages import api_refusal, commit_refusal
 
 REPO = "you/textures"
 LIMIT, WINDOW = 128, 3600.0
+API_WINDOW = 300.0
 EPOCH = 1_790_000_000.0  # what `time.time` says at the start
-_process: ContextVar[int] = ContextVar("process")  # of the job that is running
+
+# Each greenlet has a context of its own.
+_process: ContextVar[int] = ContextVar("process")
+_sending: ContextVar[bool] = ContextVar("sending", default=False)
+
+
+class _Due(Protocol):
+    """What the world can resume: a greenlet, or one wait of it."""
+
+    @property
+    def dead(self) -> bool: ...
+    def switch(self) -> object: ...
+    def throw(self) -> object: ...
 
 
 class World:
-    """The time, and the jobs in it."""
+    """The time, and the jobs that wait for it."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._due: list[tuple[float, int, greenlet.greenlet]] = []
+        self._due: list[tuple[float, int, _Due]] = []
         self._order = itertools.count()
         self._loop = greenlet.getcurrent()
         self._gates: dict[int, gate.Gates] = defaultdict(gate.Gates)
 
     def start(self, job: Callable[[], None], *, process: int = 0) -> None:
-        """Run the job from now on. Jobs of one process share what threads share: its gates."""
+        """Start `job` now. Jobs of one process share what its threads share: the gates."""
 
         def run() -> None:
             _process.set(process)
@@ -56,7 +70,7 @@ class World:
         self._at(self.now, greenlet.greenlet(run, self._loop))
 
     def run(self, until: float = math.inf) -> None:
-        """Until nothing is left to do, or until that moment: whoever still waits then is sent home."""
+        """Run until all jobs have ended, or until that moment. Jobs that still wait then are killed."""
         while self._due:
             self.now, _, job = heapq.heappop(self._due)
             if not job.dead:
@@ -72,17 +86,20 @@ class World:
     def wall(self) -> float:
         return EPOCH + self.now
 
-    def of(self, *repository: str) -> gate.Gate:
-        """The gate of the running job's process, in place of `gate.current`."""
-        return self._gates[_process.get()].of(*repository)
+    @property
+    def value(self) -> gate.Gates:
+        """The gates of the running job's process. The world takes the place of `gate.current`."""
+        return self._gates[_process.get()]
 
-    def _at(self, moment: float, job: greenlet.greenlet) -> None:
+    def _at(self, moment: float, job: _Due) -> None:
         heapq.heappush(self._due, (moment, next(self._order), job))
 
     @contextmanager
     def ruling(self) -> Iterator[None]:
-        """Whatever waits, waits in this world."""
-        threads = SimpleNamespace(Condition=lambda: _Condition(self), Lock=gate.threading.Lock)
+        """Within this context, all that waits does so in this world."""
+        threads = SimpleNamespace(
+            Event=lambda: _Event(self), Lock=gate.threading.Lock, get_ident=lambda: id(greenlet.getcurrent())
+        )
         with (
             patch.object(time, "sleep", self.sleep),
             patch.object(time, "monotonic", self.monotonic),
@@ -90,69 +107,84 @@ class World:
             patch.object(clock, "current", _Silent()),
             patch.object(gate, "threading", threads),
             patch.object(gate, "current", self),
+            patch.object(transport, "_thread", _Greenlet()),
+            patch.object(interrupt, "_MAIN_THREAD_PIECE", math.inf),  # nobody presses Ctrl-C
         ):
             yield
 
 
 class _Silent(clock.Clock):
-    """The package's clock without heartbeats: nobody watches. `time.sleep` is the world's."""
+    """The package's clock without heartbeats. It calls `time.sleep`, which is the world's."""
 
     is_real = False
 
 
-class _Condition:
-    """As `threading.Condition`, for greenlets: these hand over only where they wait, so there is nothing to lock."""
+class _Greenlet:
+    """What `transport` keeps for each thread, for each greenlet."""
+
+    job = None
+
+    @property
+    def sending(self) -> bool:
+        return _sending.get()
+
+    @sending.setter
+    def sending(self, value: bool) -> None:
+        _sending.set(value)
+
+
+class _Event:
+    """A `threading.Event` for greenlets."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._waiting: dict[_Alarm, None] = {}  # first come, first served
+        self._is_set = False
+        self._waits: list[_Wait] = []
 
-    def __enter__(self) -> None: ...
+    def is_set(self) -> bool:
+        return self._is_set
 
-    def __exit__(self, *_: object) -> None: ...
+    def set(self) -> None:
+        self._is_set = True
+        for wait in self._waits:
+            self._world._at(self._world.now, wait)
+        self._waits.clear()
 
     def wait(self, timeout: float = math.inf) -> bool:
-        alarm = _Alarm(self._waiting, greenlet.getcurrent())
-        self._waiting[alarm] = None
-        if timeout < math.inf:
-            self._world._at(self._world.now + timeout, alarm)
-        self._world._loop.switch()
-        return not alarm.rang
-
-    def notify(self, n: int = 1) -> None:
-        for alarm in list(itertools.islice(self._waiting, n)):
-            del self._waiting[alarm]
-            self._world._at(self._world.now, alarm.job)
-
-    def notify_all(self) -> None:
-        self.notify(len(self._waiting))
+        if not self._is_set:
+            wait = _Wait(greenlet.getcurrent())
+            self._waits.append(wait)
+            if timeout < math.inf:
+                self._world._at(self._world.now + timeout, wait)
+            self._world._loop.switch()
+            if wait in self._waits:
+                self._waits.remove(wait)
+        return self._is_set
 
 
-class _Alarm:
-    """One wait: who waits, and the end of its patience, among the jobs that are due."""
+class _Wait:
+    """One wait of a greenlet. It ends once, by its timeout or by its event."""
 
-    def __init__(self, waiting: dict[_Alarm, None], job: greenlet.greenlet) -> None:
-        self._waiting = waiting
-        self.job = job
-        self.rang = False
+    def __init__(self, job: greenlet.greenlet) -> None:
+        self._job = job
+        self._has_ended = False
 
     @property
     def dead(self) -> bool:
-        return self not in self._waiting
+        return self._has_ended
 
     def switch(self) -> None:
-        del self._waiting[self]
-        self.rang = True
-        self.job.switch()
+        self._has_ended = True
+        self._job.switch()
 
     def throw(self) -> None:
-        del self._waiting[self]
-        self.job.throw()
+        self._has_ended = True
+        self._job.throw()
 
 
 @dataclass
 class Hub:
-    """What a repository's writers meet: the limiters and the sentences of the local Hub, in `world`'s time."""
+    """The Hub as its writers meet it: the local Hub's limiters and messages, in the time of `world`."""
 
     world: World
     model: str = "fixed"
@@ -165,10 +197,10 @@ class Hub:
 
     def __post_init__(self) -> None:
         self._commits = Limiter(self.limit, self.window, self.model, self.world.monotonic)
-        self._api = Limiter(self.api_limit, 300.0, "fixed", self.world.monotonic)
+        self._api = Limiter(self.api_limit, API_WINDOW, "fixed", self.world.monotonic)
 
     def spend(self, commits: int) -> None:
-        """Somebody else has just committed so often."""
+        """Count commits that somebody else has just made."""
         self._commits.spend(f"/api/models/{REPO}", commits)
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
@@ -176,9 +208,9 @@ class Hub:
         headers = {"date": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(self.world.wall()))}
         if api is not None:
             headers["ratelimit"] = f'"api";r={max(0, api.remaining - 1)};t={math.ceil(api.reset_in)}'
-            headers["ratelimit-policy"] = f'"fixed window";"api";q={self.api_limit};w=300'
-        if not self._api.take("caller"):
-            return httpx2.Response(429, headers=headers, json={"error": "We had to rate limit you"})
+            headers["ratelimit-policy"] = f'"fixed window";"api";q={self.api_limit};w={API_WINDOW:g}'
+        if self.api_limit is not None and not self._api.take("caller"):
+            return httpx2.Response(429, headers=headers, json={"error": api_refusal(self.api_limit, API_WINDOW)})
         return self._route(request, headers)
 
     def _route(self, request: httpx2.Request, headers: dict[str, str]) -> httpx2.Response:
@@ -197,7 +229,7 @@ class Hub:
         self.world.sleep(self.seconds / 2)
         if not counted:
             self.refused.append((now, who))
-            error = commit_refusal(self.limit, self.window, wait)
+            error = commit_refusal(self.limit or 0, self.window, wait)
             return httpx2.Response(429, headers=headers, json={"error": error})
         self.landed.append((now, who))
         oid = f"{len(self.landed):040x}"
@@ -206,7 +238,7 @@ class Hub:
 
     @contextmanager
     def open(self) -> Iterator[Hub]:
-        """huggingface_hub's requests end here."""
+        """Within this context, this Hub answers huggingface_hub's requests."""
         set_client_factory(lambda: httpx2.Client(transport=httpx2.MockTransport(self.answer)))
         try:
             with self.world.ruling():
