@@ -11,7 +11,14 @@ if TYPE_CHECKING:  # loaded by the first refusal
     from mat_vis_hub.retry_after import Refusal, RetryAfter
 
 _NARROW = 120.0  # seconds; the width of an interval up to which its end is waited for, and not its beginning
+_MOST_STRETCHED = 32  # waits over which a window of unknown age is spread
 _SPREAD_OVER = 40.0  # seconds; jitter is a fraction of these at most, enough to spread the retries of a fleet
+
+
+# Contention, with another writer's commit or in the Hub's git backend, clears within seconds. A commit holds the
+# repository for a minute at most, and of several writers that wait each gets its turn by chance.
+CONTENTION_RETRIES = 100
+_SHORTEST_CONTENTION, _LONGEST_CONTENTION = 0.5, 8.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,32 @@ class RetryPolicy:
         """
         if (hint := refusal.retry_after) is not None:
             return self._stretched(_first_try(hint)), hint.source
+        if refusal.is_contention:
+            longest = min(_LONGEST_CONTENTION, _SHORTEST_CONTENTION * 2.0 ** min(retry, 64))
+            return random.uniform(_SHORTEST_CONTENTION, longest), "backoff"
         backoff = self.backoff_floor * 2.0 ** min(retry - 1, 64)
         backoff = min(backoff, self.backoff_ceiling) * (1 + self.jitter * random.uniform(-1, 1))
         backoff = min(max(backoff, self.backoff_floor), self.backoff_ceiling)
+        if refusal.window is not None:
+            backoff = max(backoff, self._stretched(self._share_of(refusal.window, retry)))
         return max(backoff, self._stretched(refusal.floor)), "backoff"
+
+    def _share_of(self, window: float, retry: int) -> float:
+        """
+        The wait before a retry if all that is known is the quota's window.
+
+        The waits grow by one factor from the floor on, so that they add up to the window: the first tries come soon,
+        and the last one when the quota has surely refilled.
+        """
+        first, tries = max(self.backoff_floor, 1.0), min(self.max_retries, _MOST_STRETCHED)
+        if tries < 2 or first >= window:
+            return window
+        low, high = 1.0, (window / first) ** (1 / (tries - 1))  # with the latter, the last wait alone is the window
+        for _ in range(50):
+            factor = (low + high) / 2
+            total = sum(first * factor**number for number in range(tries))
+            low, high = (factor, high) if total < window else (low, factor)
+        return float(first * high ** min(retry - 1, tries - 1))
 
     def _stretched(self, seconds: float) -> float:
         return seconds + min(seconds, _SPREAD_OVER) * self.jitter * random.random()

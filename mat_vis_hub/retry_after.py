@@ -98,6 +98,11 @@ class Refusal(NamedTuple):
     limiter: str = "unknown"
     other_action: bool = False
 
+    @property
+    def is_contention(self) -> bool:
+        """Whether another commit or the git backend was in the way, which clears within seconds."""
+        return self.limiter in ("lock", "queue")
+
 
 def parse_retry_after(response: Any, *, now: float | None = None) -> RetryAfter | None:
     """

@@ -17,13 +17,13 @@ from mat_vis_hub._internal import clock, interrupt
 from mat_vis_hub._internal.sanitize import elapsed
 from mat_vis_hub.gate import Permit
 from mat_vis_hub.hooks import Hooks
-from mat_vis_hub.policy import RetryPolicy
+from mat_vis_hub.policy import CONTENTION_RETRIES, RetryPolicy
 
 if TYPE_CHECKING:  # most commits are not refused, and many have no budget: what these need is loaded by the first one
     from mat_vis_hub.budget.fail_open import FailOpenBudget
     from mat_vis_hub.budget.protocol import Reservation
     from mat_vis_hub.budget.reservation import ReservedCommit
-    from mat_vis_hub.retry_after import Refusal
+    from mat_vis_hub.retry_after import Cooldown, Refusal
 
 T = TypeVar("T")
 
@@ -86,6 +86,7 @@ class Throttle:
         self._began = clock.monotonic()
         self._waited = 0.0
         self._retry = 0
+        self._contended = 0
         self._ready_at = self._began  # the moment that has been waited for, whatever the clock says now
         self._emitted_until = self._began  # an event has said that we wait until then
 
@@ -118,8 +119,8 @@ class Throttle:
             refusal = _refusal(error)
             if refusal is None:
                 raise error
-            wait, hint = self.caller.retry.wait(refusal, self._retry + 1)
-            self._wait_out(error, clock.monotonic() + wait, refusal.limiter, hint)
+            wait, hint = self._next_wait(refusal)
+            self._wait_out(error, refusal, clock.monotonic() + wait, hint)
             if before_retry is not None:
                 before_retry()
             try:
@@ -152,12 +153,14 @@ class Throttle:
                         refusal = _refusal(error)
                         if refusal is None:
                             raise
-                        wait, hint = self.caller.retry.wait(refusal, self._retry + 1)
-                        until = clock.monotonic() + wait
-                        if not refusal.other_action:
-                            until = its_gate.close(wait)
+                        wait, hint = self._next_wait(refusal)
+                        concerns_all = not (refusal.other_action or refusal.is_contention)
+                        until = its_gate.close(wait) if concerns_all else clock.monotonic() + wait
                         if reserved is not None:
-                            self._settle(reserved, refusal, wait)
+                            if concerns_all:
+                                reserved.refused(_cooldown(refusal, wait))
+                            else:
+                                reserved.cancel()
                             permit.release()  # the budget decides which commit goes next
                         refused = error
                     else:
@@ -167,18 +170,9 @@ class Throttle:
                         permit.sending_since = None
                 if not can_retry:
                     raise refused
-                self._wait_out(refused, until, refusal.limiter, hint)
+                self._wait_out(refused, refusal, until, hint)
         finally:
             permit.release()
-
-    @staticmethod
-    def _settle(reserved: ReservedCommit, refusal: Refusal, wait: float) -> None:
-        from mat_vis_hub.retry_after import Cooldown
-
-        if refusal.other_action:
-            reserved.cancel()
-        else:
-            reserved.refused(Cooldown(wait, refusal.limit, refusal.window))
 
     def _reservation(self, repository: Repository) -> ReservedCommit:
         from mat_vis_hub.budget.reservation import ReservedCommit
@@ -190,49 +184,66 @@ class Throttle:
 
     # ---- waiting ---------------------------------------------------------------------------------------
 
-    def _wait_out(self, refused: Exception, until: float, limiter: str, hint: str) -> None:
+    def _next_wait(self, refusal: Refusal) -> tuple[float, str]:
+        """The seconds to wait, and where they come from. Contention is counted apart."""
+        return self.caller.retry.wait(refusal, (self._contended if refusal.is_contention else self._retry) + 1)
+
+    def _wait_out(self, refused: Exception, refusal: Refusal, until: float, hint: str) -> None:
         """Wait until the refusal is over, or raise it."""
         policy = self.caller.retry
         wait = max(0.0, until - clock.monotonic())
-        if self._retry >= policy.max_retries:
-            self._give_up(refused, wait, f"max_retries={policy.max_retries} allows no further try")
+        status = 409 if refusal.limiter == "lock" else 429
+        retries, most, bound = self._retry, policy.max_retries, f"max_retries={policy.max_retries}"
+        if refusal.is_contention and policy.max_retries:
+            retries, most, bound = (
+                self._contended,
+                CONTENTION_RETRIES,
+                f"the bound of {CONTENTION_RETRIES} for contention",
+            )
+        if retries >= most:
+            self._give_up(refused, status, wait, f"{bound} allows no further try")
         if self._waited + wait > policy.max_total_wait:
             allowed = f"max_total_wait={policy.max_total_wait:g}"
-            self._give_up(refused, wait, f"the next try would be in {wait:.0f} s, which {allowed} seconds do not allow")
+            why = f"the next try would be in {wait:.0f} s, which {allowed} seconds do not allow"
+            self._give_up(refused, status, wait, why)
         from mat_vis_hub import events
 
-        retry = self._retry + 1
         self._emitted_until = until
         self.caller.hooks.emit(
             events.ThrottleEvent(
                 **self.target.names,
-                retry=retry,
-                max_retries=policy.max_retries,
+                retry=retries + 1,
+                max_retries=most,
                 wait_s=wait,
                 elapsed_s=self.elapsed_s,
                 hint=hint,
                 error=refused,
-                limiter=limiter,
+                limiter=refusal.limiter,
+                reason=status,
             )
         )
+        why = "another commit is under way (409)" if status == 409 else "the Hub refuses commits for now (429)"
         try:
-            self._sleep(until, wait, "429", "the Hub refuses commits for now (429)")
+            self._sleep(until, wait, str(status), why)
         except errors.WaitCancelled as cancelled:
             self._record(cancelled, wait, "the wait was called off")
             raise cancelled from refused
-        self._retry = retry
+        if refusal.is_contention:
+            self._contended += 1
+        else:
+            self._retry += 1
 
-    def _give_up(self, refused: Exception, wait: float, why: str) -> NoReturn:
+    def _give_up(self, refused: Exception, status: int, wait: float, why: str) -> NoReturn:
         """Raise the refusal itself, so that callers who catch huggingface_hub's exceptions find what they expect."""
         from mat_vis_hub import events
 
-        calls = "1 call" if self._retry == 0 else f"{self._retry + 1} calls"
+        calls = self._retry + self._contended + 1
         self._record(refused, wait, why)
         if hasattr(refused, "add_note"):  # Python 3.11+
             refused.add_note(
-                f"mat_vis_hub gave up on {self.target} after {calls} in {elapsed(self.elapsed_s)}: {why}. Send the"
-                " commit again later, put more files into each, or allow more with"
-                " ThrottledHfApi(retry=RetryPolicy(...))."
+                f"mat_vis_hub gave up on {self.target} after {calls} call{'s' if calls > 1 else ''} in"
+                f" {elapsed(self.elapsed_s)}: {why}. Send the commit again later, put more files into each, or allow"
+                " more with ThrottledHfApi(retry=RetryPolicy(...))."
             )
         self.caller.hooks.emit(
             events.GaveUpEvent(
@@ -241,7 +252,7 @@ class Throttle:
                 max_retries=self.caller.retry.max_retries,
                 elapsed_s=self.elapsed_s,
                 waited_s=self._waited,
-                reason=429,
+                reason=status,
                 error=refused,
                 why=why,
             )
@@ -249,7 +260,7 @@ class Throttle:
         raise refused
 
     def _record(self, error: Exception, wait: float, why: str) -> None:
-        record = errors.GaveUp(self._retry + 1, self.elapsed_s, self._waited, wait, why)
+        record = errors.GaveUp(self._retry + self._contended + 1, self.elapsed_s, self._waited, wait, why)
         errors.record_giving_up(error, record, self.target.repository, clock.monotonic() + wait)
 
     def wait_for_reopening(self, until: float) -> bool:
@@ -347,6 +358,12 @@ class Throttle:
         from mat_vis_hub import events
 
         self.caller.hooks.emit(events.RecoveredEvent(**self.target.names, oid=oid))
+
+
+def _cooldown(refusal: Refusal, wait: float) -> Cooldown:
+    from mat_vis_hub.retry_after import Cooldown
+
+    return Cooldown(wait, refusal.limit, refusal.window)
 
 
 def _refusal(error: Exception) -> Refusal | None:

@@ -25,14 +25,14 @@ from huggingface_hub import HfApi
 from huggingface_hub.utils import get_session
 
 from mat_vis_hub import errors, throttle
-from mat_vis_hub._hub.errors import raise_refusal
+from mat_vis_hub._hub.errors import is_refusal, raise_refusal
 from mat_vis_hub._hub.routes import Route, route_of
 from mat_vis_hub._internal import clock, sanitize
 from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.throttle import Caller, Target, Throttle
 
 MARK = "x-mat-vis-hub-call"  # the header by which a request names its `ThrottledHfApi`; never sent
-_REFUSED = 429
+_MAY_BE_REFUSALS = (409, 429)
 
 _marks: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _marked: WeakValueDictionary[str, Any] = WeakValueDictionary()
@@ -151,12 +151,13 @@ def _attempt(send: Callable[..., Any], client: Any, request: Any, args: Any, opt
         response = send(client, request, *args, **{**options, "stream": True})
     finally:
         _thread.sending = False
-    if response.status_code == _REFUSED:
+    if response.status_code in _MAY_BE_REFUSALS:
         with suppress(Exception):
             _read(response)
-        response.close()
-        sanitize.register_secret(request.headers.get("authorization", "").removeprefix("Bearer "))
-        raise_refusal(response)
+        if is_refusal(response):
+            response.close()
+            sanitize.register_secret(request.headers.get("authorization", "").removeprefix("Bearer "))
+            raise_refusal(response)
     if not wants_stream:
         try:
             _read(response)

@@ -115,3 +115,44 @@ class TestValues:
     def test_the_waits_may_be_infinite(self):
         policy = RetryPolicy(jitter=0, max_total_wait=math.inf, backoff_ceiling=math.inf)
         assert policy.wait(NO_HINT, 20) == (30 * 2**19, "backoff")
+
+
+class TestOnlyTheWindowIsKnown:
+    """ "128 per hour", and no word about when it is over."""
+
+    @pytest.mark.parametrize(
+        "policy",
+        [
+            RetryPolicy(),
+            RetryPolicy(jitter=0),
+            RetryPolicy(max_retries=2),
+            RetryPolicy(max_retries=1),
+            RetryPolicy(max_retries=2000),
+            RetryPolicy(backoff_floor=0, backoff_ceiling=0),
+        ],
+        ids=str,
+    )
+    def test_the_last_try_comes_after_the_window(self, policy):
+        refusal = Refusal(None, limit=128, window=3600.0, limiter="commits")
+        waits = [policy.wait(refusal, retry)[0] for retry in range(1, policy.max_retries + 1)]
+        assert sum(waits) >= 3599.99
+
+    def test_the_first_tries_come_soon(self):
+        refusal = Refusal(None, limit=128, window=3600.0, limiter="commits")
+        policy = RetryPolicy(jitter=0)
+        waits = [policy.wait(refusal, retry)[0] for retry in range(1, 6)]
+        assert waits == [pytest.approx(wait, abs=1) for wait in (30, 90, 269, 804, 2407)]
+
+
+class TestContention:
+    @pytest.mark.parametrize("limiter", ["lock", "queue"])
+    def test_is_tried_again_within_seconds(self, limiter):
+        refusal = Refusal(None, floor=271.0, limiter=limiter)
+        for retry in range(1, 100):
+            wait, hint = RetryPolicy().wait(refusal, retry)
+            assert 0.5 <= wait <= min(8.0, 0.5 * 2**retry)
+            assert hint == "backoff"
+
+    def test_a_wait_that_the_server_names_is_kept(self):
+        hint = RetryAfter(20.0, 20.0, "retry-after")
+        assert RetryPolicy(jitter=0).wait(Refusal(hint, limiter="queue"), 1) == (20.0, "retry-after")

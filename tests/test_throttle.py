@@ -284,6 +284,51 @@ def test_a_hook_may_commit_while_its_commit_waits(time):
     assert writer.events == ["from the hook"]
 
 
+LOCKED = "Another commit operation is in progress for this repository. Please try again later."
+
+
+class TestContention:
+    def test_the_commit_lock_uses_up_no_retry_and_closes_no_gate(self, time):
+        locked = [Refused(Response(text=LOCKED, status_code=409)) for _ in range(8)]
+        writer = Writer(script(*locked, refused(), "done"))
+        assert writer.commit() == "done"
+        *contended, throttled = writer.events
+        assert [event.line.split()[2:4] for event in contended] == [
+            [f"retry={retry}/100", "reason=409"] for retry in range(1, 9)
+        ]
+        assert {event.limiter for event in contended} == {"lock"}
+        assert (throttled.retry, throttled.max_retries, throttled.reason) == (1, 5, 429)
+        assert max(time.waits[:8]) <= 8
+
+    def test_it_is_given_up_in_the_end(self, time):
+        locked = Refused(Response(text=LOCKED, status_code=409))
+        writer = Writer(script(*[locked] * 101))
+        with pytest.raises(Refused) as caught:
+            writer.commit()
+        assert caught.value is locked
+        assert writer.events[-1].reason == 409
+        assert gave_up(locked).calls == 101
+
+    def test_a_full_queue_of_the_git_backend_is_tried_again_within_seconds(self, time):
+        queue = Refused(Response({"RateLimit": '"api";r=949;t=271'}, '{"error": "maximum queue size reached"}'))
+        writer = Writer(script(queue, "done"))
+        assert writer.commit() == "done"
+        assert time.waits[0] <= 8
+        assert writer.events[0].limiter == "queue"
+
+    def test_a_budget_counts_the_commit_once(self, time):
+        writer = Writer(script(Refused(Response(text=LOCKED, status_code=409)), "one", "two"))
+        writer.budget = FailOpenBudget(from_url("memory://?limit=2&window=600"))
+        assert [writer.commit(), writer.commit()] == ["one", "two"]
+        assert max(time.waits) <= 8
+
+    def test_any_other_conflict_passes_through(self, time):
+        other = Refused(Response(text="Reference already exists", status_code=409))
+        with pytest.raises(Refused):
+            Writer(script(other)).commit()
+        assert time.waits == []
+
+
 class TestGivingUp:
     def test_giving_up_is_emitted_and_can_be_read_from_the_exception(self, time):
         writer = Writer(script(refused("about 3 hours")))

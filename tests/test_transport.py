@@ -254,6 +254,37 @@ class TestReplay:
         assert caught.value.response.status_code == 429
 
 
+class TestContention:
+    LOCKED = "Another commit operation is in progress for this repository. Please try again later."
+
+    def test_a_commit_that_meets_another_one_is_sent_again(self, api, hub, time, events):
+        hub.answer(409, body={"error": self.LOCKED}, on="commit", times=2)
+        commit(api)
+        assert [event.reason for event in events] == [409, 409]
+        assert max(time.waits) <= 8
+        assert seen(hub, "preupload") == 1
+
+    def test_any_other_conflict_is_raised_at_once(self, api, hub, time):
+        hub.answer(409, body={"error": "Reference already exists"}, on="commit")
+        with pytest.raises(HfHubHTTPError, match="Reference already exists"):
+            commit(api)
+        assert time.waits == []
+
+    @pytest.mark.local_hub(commit_duration=0.02)
+    def test_threads_of_one_process_never_meet(self, api, hub):
+        def work(number: int) -> None:
+            for each in range(4):
+                commit(api, f"{number}-{each}.txt", f"{number} {each}".encode())
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert len(hub.commits) == 24
+        assert hub.refusals == []
+
+
 class TestGivingUp:
     def test_the_retries_of_huggingface_hub_do_not_try_again(self, hub, time, events):
         api = ThrottledHfApi(endpoint=hub.url, token="hf_x", retry=RetryPolicy(max_retries=1), hooks=[events.append])

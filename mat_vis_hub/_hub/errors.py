@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, NoReturn
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import hf_raise_for_status
 
-_REFUSED = 429
+_REFUSED, _CONFLICT = 429, 409
+# Of the conflicts, only this one is over when the other commit is. Nothing has been applied.
+_COMMIT_LOCK = "another commit operation is in progress"
 # A gateway or an overloaded server sends these although the Hub may still carry out the request.
 _MAY_HAVE_LANDED = (500, 502, 503, 504)
 _COMMIT_PATH = "/commit/"
@@ -61,7 +63,7 @@ def status_of(error: BaseException | None) -> int | None:
 
 def refused_response(error: BaseException | None) -> Any | None:
     """
-    The response of the refusal (429) that `error` is, or was raised from.
+    The response of the refusal that `error` is, or was raised from.
 
     Args:
         error (`BaseException`, *optional*):
@@ -72,7 +74,19 @@ def refused_response(error: BaseException | None) -> Any | None:
         The response, a [`DiscardedResponse`] if the session discarded it, or `None` if `error` is not a refusal.
     """
     response = _response_of(error)
-    return response if response is not None and response.status_code == _REFUSED else None
+    return response if response is not None and is_refusal(response) else None
+
+
+def is_refusal(response: Any) -> bool:
+    """
+    Whether a response refuses a request that can be sent again: 429, or 409 while another commit is carried out.
+
+    Args:
+        response (`requests.Response`, `httpx.Response` or `httpx2.Response`): The response, with its body read.
+    """
+    if response.status_code == _CONFLICT:
+        return _COMMIT_LOCK in _text_of(response).lower()
+    return bool(response.status_code == _REFUSED)
 
 
 def may_have_landed(error: BaseException) -> bool:
