@@ -1,4 +1,4 @@
-"""What people use today, and ours: each is a way to send one commit, made anew for every job."""
+"""What people use today, and `ThrottledHfApi`: ways to send one commit. Every job makes its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.simulation import REPO
 from mat_vis_hub import RetryPolicy, ThrottledHfApi
 
 Send = Callable[[str, int], Any]
-"""Send the job's commit number so-and-so. It raises if that fails for good; the job has then died."""
+"""Called with a job's name and the number of its commit. Sends it, or raises; the job has then died."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Contender:
     make: Callable[[], Send]
     ours: bool = False
     budget: bool = False
-    one_process: bool = False  # its jobs are threads of one process, where it makes a difference
+    one_process: bool = False  # whether its jobs are threads of one process
 
 
 def operations(job: str, number: int) -> list[Any]:
@@ -38,7 +38,7 @@ def operations(job: str, number: int) -> list[Any]:
 
 
 def by(api: HfApi, repo_id: str = REPO) -> Send:
-    """Through `create_commit`. The message says whose commit it is."""
+    """Send commits with `create_commit`. Their message is the name of the job."""
     return lambda job, number: api.create_commit(repo_id, operations(job, number), commit_message=job)
 
 
@@ -48,17 +48,17 @@ def plain() -> Send:
 
 def mat_vis() -> Send:
     """
-    The helper of mat-vis: `Retry-After`, else "retry after N seconds" in the body, else 30 to 120 s, exponential.
+    The helper of mat-vis: `Retry-After`, else "retry after N seconds" in the body, else exponential backoff.
 
-    All is clamped to 30..120 s, and there are five attempts.
+    Every wait is clamped to 30..120 s, and there are five attempts.
     """
     send = plain()
 
     def wait(error: HfHubHTTPError, attempt: int) -> float:
-        said = error.response.headers.get("Retry-After")
-        if said is None and (found := re.search(r"retry after (\d+) seconds", str(error), re.IGNORECASE)):
-            said = found[1]
-        seconds = float(said) if said and said.isdigit() else 30.0 * 2**attempt
+        hint = error.response.headers.get("Retry-After")
+        if hint is None and (found := re.search(r"retry after (\d+) seconds", str(error), re.IGNORECASE)):
+            hint = found[1]
+        seconds = float(hint) if hint and hint.isdigit() else 30.0 * 2**attempt
         return min(max(seconds, 30.0), 120.0)
 
     def commit(job: str, number: int) -> Any:
@@ -75,7 +75,7 @@ def mat_vis() -> Send:
 
 
 def hub_backoff() -> Send:
-    """The commit's request in huggingface_hub's own `http_backoff`, with its defaults, as `upload_folder` sends it."""
+    """huggingface_hub's own `http_backoff` around the commit's request, with its defaults."""
 
     def commit(job: str, number: int) -> Any:
         hf_raise_for_status(http_backoff("POST", URL, **request(job, number)))
@@ -84,7 +84,7 @@ def hub_backoff() -> Send:
 
 
 def tenacity_loop() -> Send:
-    """As its documentation and most people write it: exponential waits from 4 to 60 s, ten attempts."""
+    """As in its documentation: exponential waits from 4 to 60 s, ten attempts."""
     retry = tenacity.retry(
         retry=tenacity.retry_if_exception_type(HfHubHTTPError),
         wait=tenacity.wait_exponential(multiplier=1, min=4, max=60),
@@ -100,7 +100,7 @@ def stamina_defaults() -> Send:
 
 
 def urllib3_retry() -> Send:
-    """`urllib3.util.Retry` as requests' sessions are given it; the Hub sends it no Retry-After to respect."""
+    """`urllib3.util.Retry`, as sessions of requests use it. The Hub sends no `Retry-After` that it could respect."""
 
     def commit(job: str, number: int) -> Any:
         retry = urllib3.Retry(
@@ -112,14 +112,14 @@ def urllib3_retry() -> Send:
             response = urllib3.HTTPResponse(answer.content, headers, answer.status_code)
             if not retry.is_retry("POST", response.status, "Retry-After" in headers):
                 return hf_raise_for_status(answer)
-            retry = retry.increment("POST", URL, response)  # raises once there were enough
+            retry = retry.increment("POST", URL, response)  # raises after the last attempt
             retry.sleep(response)
 
     return commit
 
 
 def an_hour() -> Send:
-    """As found in the wild: `except HfHubHTTPError: time.sleep(3600)`, and again."""
+    """A loop that many scripts have: `except HfHubHTTPError: time.sleep(3600)`."""
     send = plain()
 
     def commit(job: str, number: int) -> Any:
@@ -137,7 +137,7 @@ def ours(budget: str | None = None, retry: RetryPolicy | None = None) -> Callabl
 
 
 def contenders(retry: RetryPolicy | None = None) -> Iterator[Contender]:
-    """All of them, in the order of the table. `retry`: the policy of ours, where it is not the default."""
+    """All of them, in the order of the table. `retry` is the policy of `ThrottledHfApi`, if not the default."""
     yield Contender("plain HfApi", plain)
     yield Contender("huggingface_hub http_backoff", hub_backoff)
     yield Contender("urllib3 Retry", urllib3_retry)
@@ -154,7 +154,7 @@ URL = f"https://huggingface.co/api/models/{REPO}/commit/main"
 
 
 def request(job: str, number: int) -> dict[str, Any]:
-    """A commit's request as `create_commit` sends it, for those who retry below it."""
+    """The request of a commit as `create_commit` sends it, for those who retry the request alone."""
     (addition,) = operations(job, number)
     content = {"content": base64.b64encode(addition.path_or_fileobj).decode(), "encoding": "base64"}
     lines = [

@@ -1,4 +1,4 @@
-"""Commits over time: makespan over the optimum, what landed, what was refused, who died."""
+"""Commits over time: how long all of them take compared with the optimum, how many are refused, which jobs die."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from benchmarks.report import Report
 from benchmarks.simulation import LIMIT, WINDOW, Hub, World
 from mat_vis_hub import RetryPolicy
 
-STRANGER = "stranger"
-SHARE = 1 / 5  # of the quota, that the stranger takes
+OTHER = "another writer"  # it shares no budget with the jobs
+SHARE = 1 / 5  # of the quota, that it takes
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,9 @@ class Scenario:
     name: str
     jobs: int
     commits: int  # of each job
-    stranger: bool = False
+    beside_another: bool = False
     retry: RetryPolicy | None = None
-
-    begins: float = 0.0  # seconds after another job has spent the whole window
+    begins: float = 0.0  # seconds after another job has used up the window; 0 for an unused window
     seconds: float = 1.0  # that a commit takes
 
 
@@ -40,14 +39,14 @@ SCENARIOS = [
     Scenario("1 × 600", 1, 600),
     Scenario("16 × 64", 16, 64),
     Scenario("256 × 8", 256, 8, retry=PATIENT),
-    Scenario("16 × 64 and a stranger", 16, 64, stranger=True),
+    Scenario("16 × 64 beside another writer", 16, 64, beside_another=True),
     Scenario("1 × 300, begun late", 1, 300, begins=3000.0),
 ]
 
 
 @dataclass
 class Run:
-    """What came of one contender in one scenario."""
+    """The result of one contender in one scenario."""
 
     hub: Hub
     scenario: Scenario
@@ -56,38 +55,38 @@ class Run:
 
     @property
     def hours(self) -> list[float]:
-        """When its commits landed, from its beginning."""
-        return [(at - self.scenario.begins) / 3600 for at, who in self.hub.landed if who != STRANGER]
+        """When its commits landed, in hours since it began."""
+        return [(at - self.scenario.begins) / 3600 for at, who in self.hub.landed if who != OTHER]
 
     @property
     def refusals(self) -> int:
-        return sum(who != STRANGER for _, who in self.hub.refused)
+        return sum(who != OTHER for _, who in self.hub.refused)
 
     @property
     def worst(self) -> int:
-        """The most refusals that one process met in one window."""
-        refused = [(at // self.hub.window, who) for at, who in self.hub.refused if who != STRANGER]
-        met = Counter((window, None if self.contender.one_process else who) for window, who in refused)
-        return max(met.values(), default=0)
+        """The most refusals of one process in one window."""
+        refused = [(at // self.hub.window, who) for at, who in self.hub.refused if who != OTHER]
+        counts = Counter((window, None if self.contender.one_process else who) for window, who in refused)
+        return max(counts.values(), default=0)
 
     @property
     def ratio(self) -> float | None:
-        """Makespan over the optimum, which counts what the stranger took as well; `None` if a job died."""
+        """The time until the last commit, over the optimum for all writers' commits. `None` if a job died."""
         if self.dead:
             return None
-        last = max(at for at, who in self.hub.landed if who != STRANGER)
+        last = max(at for at, who in self.hub.landed if who != OTHER)
         taken = sum(at <= last for at, _ in self.hub.landed)
         spent = self.hub.limit if self.scenario.begins else 0
         return (last - self.scenario.begins) / (optimum(spent + taken, self.hub) - self.scenario.begins)
 
 
 def optimum(number: int, hub: Hub) -> float:
-    """Commit number so-and-so lands no earlier than this."""
+    """The earliest moment at which this many commits can have landed."""
     return math.floor((number - 1) / hub.limit) * hub.window
 
 
 def race(contender: Contender, scenario: Scenario, model: str) -> Run:
-    """All jobs of a scenario, each with a connection of its own, to the end."""
+    """Run all jobs of a scenario to the end."""
     world = World()
     hub = Hub(world, model=model, seconds=scenario.seconds)
     result = Run(hub, scenario, contender)
@@ -104,19 +103,19 @@ def race(contender: Contender, scenario: Scenario, model: str) -> Run:
         finally:
             running -= 1
 
-    def stranger() -> None:
+    def other_writer() -> None:
         send = plain()
         while running:
-            with suppress(HfHubHTTPError):  # it comes again in its own time
-                send(STRANGER, 0)
+            with suppress(HfHubHTTPError):  # it goes on with its next commit
+                send(OTHER, 0)
             world.sleep(hub.window / (hub.limit * SHARE))
 
     with hub.open():
         if scenario.begins:
             hub.spend(hub.limit)
             world.now = scenario.begins
-        if scenario.stranger:
-            world.start(stranger, process=-1)
+        if scenario.beside_another:
+            world.start(other_writer, process=-1)
         for number in range(scenario.jobs):
             world.start(lambda number=number: job(f"job {number}"), process=0 if contender.one_process else number)
         world.run()
@@ -124,20 +123,20 @@ def race(contender: Contender, scenario: Scenario, model: str) -> Run:
 
 
 def run(report: Report) -> None:
-    logging.disable()  # what huggingface_hub says about each of the refusals
-    random.seed(2026)  # jitter: the same in each run
+    logging.disable()  # huggingface_hub logs each refusal
+    random.seed(2026)  # the jitter is the same in each run
     report.say(
-        f"Virtual time, {LIMIT} commits per {WINDOW / 60:.0f} minutes, each commit taking one second. The code is the"
-        " real one, of ours, of huggingface_hub and of each library named; the refusals are the local Hub's. The"
-        " optimum: commit number n can land no earlier than floor((n - 1) / 128) hours after the first; the 88 commits"
-        " of a lone writer's last window take 88 s on top of it, which nobody can save."
+        f"Virtual time, {LIMIT} commits per {WINDOW / 60:.0f} minutes. A commit takes one second. The code of this"
+        " package, of huggingface_hub and of each library named is the real one; the refusals are the local Hub's. The"
+        " optimum: commit number n can land no earlier than floor((n - 1) / 128) hours after the first. The 88 commits"
+        " in the last window of a single writer take 88 s more in any case."
     )
     report.say(
-        "Jobs are processes of their own, but for the row that says threads. A job dies with the first error that its"
-        " way of retrying lets through. Where 256 jobs want 8 commits each, every commit waits about two hours for its"
-        f" turn, which is all that the default policy allows; ours have `{_written(PATIENT)}` there. The stranger"
-        " commits every 141 s, a fifth of the quota, and takes no part in any budget. Begun late: another job has"
-        " spent the window, 50 minutes ago; nothing was aimed at there."
+        "Each job is a process of its own, except in the row that says threads. A job dies of the first error that its"
+        " way of retrying raises. Where 256 jobs make 8 commits each, a commit waits about two hours, which is all that"
+        f" the default policy allows, so `ThrottledHfApi` has `{_written(PATIENT)}` there. The other writer commits"
+        " every 141 s, which is a fifth of the quota, and shares no budget. Begun late: another job has used up the"
+        " window 50 minutes before. That scenario has no targets."
     )
     for model in ("fixed", "sliding"):
         runs = [race(contender, scenario, model) for scenario in SCENARIOS for contender in contenders(scenario.retry)]
@@ -150,18 +149,18 @@ def run(report: Report) -> None:
 
 
 def _fast_commits(report: Report) -> None:
-    report.say("## The faster the commits, the fewer share a window")
+    report.say("## Faster commits")
     report.say(
-        "Jobs that know nothing of each other compete for a window that has reopened, and those who come first may take"
-        " all of it. The others wait for the next, and for no longer than `max_total_wait`. A budget, or one process,"
-        " has them take turns."
+        "Processes without a budget compete for each new window, and the first ones may use all of it. The others wait"
+        " for the next window, and give up after `max_total_wait`. With a budget, or in one process, commits are made"
+        " in the order in which they were asked for."
     )
     rows = []
     for seconds in (0.2, 0.5, 1.0, 5.0):
         scenario = replace(SCENARIOS[1], seconds=seconds)
         runs = [race(contender, scenario, "fixed") for contender in contenders() if contender.ours]
         rows += [[f"{seconds:g} s", run.contender.name, run.dead, run.ratio, run.refusals] for run in runs]
-    report.table("fast_commits", ["a commit takes", "with", "jobs dead", "time / optimum", "refusals"], rows)
+    report.table("fast_commits", ["a commit takes", "with", "jobs died", "time / optimum", "refusals"], rows)
 
 
 def _written(policy: RetryPolicy) -> str:
@@ -169,7 +168,7 @@ def _written(policy: RetryPolicy) -> str:
 
 
 def _table(report: Report, model: str, runs: Sequence[Run]) -> None:
-    columns = ["jobs", "with", "landed", "jobs dead", "time / optimum", "refusals", "most per window and process"]
+    columns = ["jobs", "with", "landed", "jobs died", "time / optimum", "refusals", "most per window and process"]
     rows = []
     for run in runs:
         wanted = run.scenario.jobs * run.scenario.commits
@@ -181,19 +180,19 @@ def _table(report: Report, model: str, runs: Sequence[Run]) -> None:
 
 def _targets(report: Report, model: str, runs: Sequence[Run]) -> None:
     ours = [run for run in runs if run.contender.ours and not run.scenario.begins]
-    report.target(f"{model}: jobs of ours that died", sum(run.dead for run in ours), 0)
+    report.target(f"{model}: jobs with ThrottledHfApi that died", sum(run.dead for run in ours), 0)
     for budget, at_most in ((True, 1.01), (False, 1.05)):
         chosen = [run for run in ours if run.contender.budget == budget]
         name = f"{model}: {'with' if budget else 'without'} a budget"
         report.target(f"{name}, time / optimum", max(run.ratio or math.inf for run in chosen), at_most)
-        alone = [run for run in chosen if not run.scenario.stranger]
+        alone = [run for run in chosen if not run.scenario.beside_another]
         if budget:
-            report.target(f"{name}, refusals that no stranger caused", sum(run.refusals for run in alone), 0)
+            report.target(f"{name} and without another writer, refusals", sum(run.refusals for run in alone), 0)
         else:
             report.target(f"{name}, refusals per window and process", max(run.worst for run in alone), 2)
 
 
-OTHERS = {"label": "each of the others, until its last job dies (×)", "color": "#dc2626", "linewidth": 1.2}
+OTHERS = {"label": "the others, until their last job dies (×)", "color": "#dc2626", "linewidth": 1.2}
 STYLES = {
     "sleep an hour": {"label": "sleep an hour", "color": "#f59e0b", "linewidth": 2.5},
     "ThrottledHfApi, a process each": {"label": "ThrottledHfApi", "color": "#2563eb", "linewidth": 2},
@@ -202,7 +201,7 @@ STYLES = {
 
 
 def _picture(report: Report, runs: Sequence[Run]) -> None:
-    what = "Commits landed against hours: ours follow the optimum, the others stop after the first 128"
+    what = "Commits landed over hours: ThrottledHfApi follows the optimum, the others stop after the first 128"
     with report.picture("timeline", what, panels=(2, 3)) as panels:
         for axes, scenario in zip(panels, SCENARIOS, strict=False):
             _panel(axes, scenario, [run for run in runs if run.scenario is scenario])
@@ -220,10 +219,10 @@ def _panel(axes: Axes, scenario: Scenario, runs: Sequence[Run]) -> None:
         (max(0.0, hour - scenario.begins / 3600), LIMIT * (hour + 1) - spent) for hour in range(math.ceil(last) + 3)
     ]
     steps = {"where": "post", "color": "#d1d5db", "linewidth": 7, "solid_capstyle": "butt"}
-    axes.step(*zip((0, 0), *edge, strict=True), label="the optimum, which none can cross", **steps)
+    axes.step(*zip((0, 0), *edge, strict=True), label="the optimum", **steps)
     for run in runs:
         if run.contender.one_process:
-            continue  # it would lie upon the next
+            continue  # its line would hide another one
         style = STYLES.get(run.contender.name, OTHERS)
         axes.step([0, *run.hours], range(len(run.hours) + 1), where="post", **style)
         if run.dead:
