@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # most commits are not refused, and many have no budget: what
     from mat_vis_hub.budget.fail_open import FailOpenBudget
     from mat_vis_hub.budget.protocol import Reservation
     from mat_vis_hub.budget.reservation import ReservedCommit
+    from mat_vis_hub.events import Event
     from mat_vis_hub.retry_after import Cooldown, Refusal
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ current = _current.get
 """The call of ours that this thread is in, or `None`."""
 
 _NO_BUDGET = nullcontext()
+_WHY = {"commits": "the Hub refuses commits for now (429)", "lock": "another commit is under way (409)"}
 
 
 class Throttle:
@@ -209,7 +211,7 @@ class Throttle:
         from mat_vis_hub import events
 
         self._emitted_until = until
-        self.caller.hooks.emit(
+        self._emit(
             events.ThrottleEvent(
                 **self.target.names,
                 retry=retries + 1,
@@ -222,7 +224,7 @@ class Throttle:
                 reason=status,
             )
         )
-        why = "another commit is under way (409)" if status == 409 else "the Hub refuses commits for now (429)"
+        why = _WHY.get(refusal.limiter, "the Hub refuses requests for now (429)")
         try:
             self._sleep(until, wait, str(status), why)
         except errors.WaitCancelled as cancelled:
@@ -245,7 +247,7 @@ class Throttle:
                 f" {elapsed(self.elapsed_s)}: {why}. Send the commit again later, put more files into each, or allow"
                 " more with ThrottledHfApi(retry=RetryPolicy(...))."
             )
-        self.caller.hooks.emit(
+        self._emit(
             events.GaveUpEvent(
                 **self.target.names,
                 retries=self._retry,
@@ -267,14 +269,14 @@ class Throttle:
         """Wait for a gate that another commit's refusal has closed. `False` if it should not be waited for."""
         if until <= max(self._ready_at, clock.monotonic()):
             return False
-        return self._wait(until, "gate", "the Hub refuses commits for now (429)")
+        return self._wait(until, "gate", _WHY["commits"])
 
     def wait_for_reservation(self, reservation: Reservation) -> bool:
         """Wait for the moment of a reservation. `False` if it should not be waited for."""
         until = clock.monotonic() + reservation.wait
         if until <= self._ready_at + _SAME_MOMENT:
             return False
-        why = "the Hub refuses commits for now (429)"
+        why = _WHY["commits"]
         if reservation.reason == "budget":
             why = f"{reservation.used} of {reservation.limit} commits are used"
         return self._wait(until, reservation.reason, why, reservation)
@@ -317,7 +319,7 @@ class Throttle:
         def heartbeat(remaining: float) -> None:
             from mat_vis_hub import events
 
-            self.caller.hooks.emit(
+            self._emit(
                 events.WaitingEvent(**self.target.names, reason=reason, wait_s=remaining, elapsed_s=self.elapsed_s)
             )
 
@@ -338,11 +340,18 @@ class Throttle:
         """Seconds since this call began."""
         return clock.monotonic() - self._began
 
+    def _emit(self, event: Event) -> None:
+        token = _current.set(None)  # requests of a hook are not part of this call
+        try:
+            self.caller.hooks.emit(event)
+        finally:
+            _current.reset(token)
+
     def _emit_pace(self, until: float, reason: str, reservation: Reservation | None = None) -> None:
         from mat_vis_hub import events
 
         self._emitted_until = until
-        self.caller.hooks.emit(
+        self._emit(
             events.PaceEvent(
                 **self.target.names,
                 reason=reason,
@@ -357,7 +366,7 @@ class Throttle:
         """Report that the commit had landed although its response was lost."""
         from mat_vis_hub import events
 
-        self.caller.hooks.emit(events.RecoveredEvent(**self.target.names, oid=oid))
+        self._emit(events.RecoveredEvent(**self.target.names, oid=oid))
 
 
 def _cooldown(refusal: Refusal, wait: float) -> Cooldown:

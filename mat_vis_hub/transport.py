@@ -6,6 +6,8 @@ the user makes another client. A request is ours if it belongs to a call of a `T
 the private header of one, or is sent by huggingface_hub inside `everywhere()`. Every other request passes unchanged.
 
 The wrapper sees the finished request. What is retried was built once: nothing is read, hashed or uploaded again.
+
+hf_xet sends requests of its own, past that client. Those of a download carry the private header, a random number.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from mat_vis_hub._internal import clock, sanitize
 from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.throttle import Caller, Target, Throttle
 
-MARK = "x-mat-vis-hub-call"  # the header by which a request names its `ThrottledHfApi`; never sent
+MARK = "x-mat-vis-hub-call"  # the header by which a request names its `ThrottledHfApi`; removed before sending
 _MAY_BE_REFUSALS = (409, 429)
 
 _marks: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
