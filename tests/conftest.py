@@ -14,6 +14,29 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 pytest_plugins = ["pytester"]
 
 
+@pytest.fixture(autouse=True)
+def no_progress_bars():
+    """
+    No progress bars, but in tests of them, which turn them on.
+
+    hf_xet updates its bars from a thread of its own. On a busy machine that thread has been seen to wait for tqdm's
+    lock for ever, while the upload waited for it.
+    """
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    disable_progress_bars()
+    yield
+    enable_progress_bars()
+
+
+@pytest.fixture
+def progress_bars(no_progress_bars):
+    """Progress bars are on, as they are by default."""
+    from huggingface_hub.utils import enable_progress_bars
+
+    enable_progress_bars()
+
+
 @pytest.fixture
 def time(monkeypatch):
     """Virtual time. A real sleep fails the test, also one of huggingface_hub."""

@@ -125,6 +125,7 @@ class TestHeartbeat:
             progress.wait(700, label=LABEL, heartbeat=lambda _: interrupt.cancel(owner), owner=owner)
 
 
+@pytest.mark.usefixtures("progress_bars")
 class TestBar:
     def frames(self, terminal: Terminal) -> list[str]:
         return [frame.rstrip() for frame in terminal.getvalue().split("\r") if frame.strip()]

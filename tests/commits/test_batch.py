@@ -771,6 +771,7 @@ class TestThreads:
         assert repo.read("a.bin") == first
 
 
+@pytest.mark.usefixtures("progress_bars")
 class TestProgress:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
