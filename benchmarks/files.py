@@ -1,4 +1,4 @@
-"""Files per hour: 10,000 files of materials, one commit each, by `upload_folder`, and by `api.batch`."""
+"""Files per hour: 10,000 files with one commit each, with `upload_folder` and with `api.batch`."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-if TYPE_CHECKING:  # loaded by the writers as well, whose memory is measured
+if TYPE_CHECKING:  # the writers, whose memory is measured, import this module too
     from matplotlib.axes import Axes
 
     from benchmarks.report import Report
 
 LIMIT = 128  # commits an hour
 FILES = 10_000
-SINGLE_FILES = 3 * LIMIT + 1  # of a commit each: three full windows, and the one that has to wait for the fourth
+SINGLE_FILES = 3 * LIMIT + 1  # with a commit each: three full windows and one commit of the fourth
 START = 1 / 3600  # hours; where the picture begins
 REPO: dict[str, Any] = {"repo_id": "you/textures", "repo_type": "dataset"}
 MB = 1_000_000
-LARGE = 8 * MB  # bytes of each file where the batch's memory is at stake
+LARGE = 8 * MB  # bytes of each file where the memory of a large batch is measured
 LARGE_FILES = 250
 MEMORY_ALLOWED = 300.0  # MB above the start, for 10,000 files or 2 GB in one batch
-SPAWN = get_context("spawn")  # a writer begins with nothing of ours in memory
+SPAWN = get_context("spawn")  # a writer inherits no memory of this process
 
 
 # ---- what is written -----------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ SPAWN = get_context("spawn")  # a writer begins with nothing of ours in memory
 
 @dataclass(frozen=True)
 class Files:
-    """So many files: where each goes, and its content, which no compression makes smaller, like a PNG."""
+    """Files to write: their paths, and random content, which cannot be compressed, like a PNG."""
 
     count: int
     materials: tuple[dict[str, int], ...]  # bytes of each channel; they repeat
@@ -67,7 +67,7 @@ class Files:
 
 
 def baked() -> tuple[dict[str, int], ...]:
-    """The sizes of every thirteenth material that `examples/bake.py` bakes from its source ambientcg at tier 256."""
+    """The sizes of every 13th material that `examples/bake.py` bakes from the source ambientcg at tier 256."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
     from baking import photographs
     from baking.layout import Tier
@@ -99,7 +99,7 @@ def our_folder(url: str, files: Files, folder: Path) -> None:
 
 
 def batch(url: str, files: Files, folder: Path, *, hours: float = 0.0) -> None:
-    """As a baker of one thread does: file by file; making all of them takes so many hours."""
+    """File by file, from one thread. Making all the files takes `hours`."""
     with _ours(url).batch(commit_message="Bake", **REPO) as batch:
         for path, content in files:
             time.sleep(hours * 3600 / files.count)
@@ -122,24 +122,24 @@ class Way:
 HOURS = 6.0
 ONE_BY_ONE = Way("a commit per file", one_by_one, "#dc2626")
 PLAIN = Way("HfApi.upload_folder", plain_folder, "#f59e0b")
-FOLDER = Way("ours.upload_folder", our_folder, "#7c3aed")
-FAST = Way("api.batch, as fast as it can", batch, "#2563eb")
+FOLDER = Way("ThrottledHfApi.upload_folder", our_folder, "#7c3aed")
+FAST = Way("api.batch, at full speed", batch, "#2563eb")
 STEADY = Way(f"api.batch, files made over {HOURS:g} h", partial(batch, hours=HOURS), "#059669")
 
 
-# ---- one writer and its Hub, each in a process of its own, with one clock ------------------------------
+# ---- one writer and its Hub, in two processes with a common clock --------------------------------------
 
 
 @dataclass
 class Run:
-    """What came of one way."""
+    """The result of one way."""
 
     way: Way
     spent: bool
-    landed: list[tuple[float, int]]  # hours, and how many files the commit brought
+    landed: list[tuple[float, int]]  # of each commit: hours, and how many files it added
     refusals: int
-    hours: float  # until it ended
-    memory: float  # MB, at its peak, above the start
+    hours: float  # until the writer ended
+    memory: float  # MB, the peak minus what it had at its start
     error: str | None
 
     @property
@@ -148,12 +148,12 @@ class Run:
 
     @property
     def last(self) -> float:
-        """Hours until the last of its files landed."""
+        """Hours until the last file landed."""
         return self.landed[-1][0] if self.landed else math.inf
 
 
 def race(way: Way, files: Files, folder: Path, *, spent: bool = False, limit: int | None = LIMIT) -> Run:
-    """Let one writer write all of it; `spent`: somebody else has just used up the window."""
+    """Let one writer write all files. `spent`: another one has just used up the window."""
     skipped = SPAWN.Value("d", 0.0)
     to_hub, hub_end = SPAWN.Pipe()
     to_writer, writer_end = SPAWN.Pipe()
@@ -161,7 +161,7 @@ def race(way: Way, files: Files, folder: Path, *, spent: bool = False, limit: in
         hub = SPAWN.Process(target=_hub, args=(hub_end, skipped, limit), daemon=True)
         hub.start()
         url = to_hub.recv()
-        # Read once, when huggingface_hub is imported.
+        # huggingface_hub reads these when it is imported.
         settings = {"HF_HOME": home, "HF_ENDPOINT": url, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         with patch.dict(os.environ, settings):
             writer = SPAWN.Process(target=_writer, args=(writer_end, skipped, url, way, files, folder), daemon=True)
@@ -213,7 +213,7 @@ def _writer(pipe: Connection, skipped: Any, url: str, way: Way, files: Files, fo
 
 @contextlib.contextmanager
 def _waits_skipped(skipped: Any) -> Iterator[None]:
-    """Every `time.sleep` of this process returns at once, and the clocks, the Hub's as well, move on by as much."""
+    """Every `time.sleep` of this process returns at once, and moves on its clocks and the Hub's by as much."""
 
     def sleep(seconds: float) -> None:
         with skipped.get_lock():
@@ -227,14 +227,14 @@ def _waits_skipped(skipped: Any) -> Iterator[None]:
 
 
 def _memory(what: str) -> float:
-    """Of this process, in MB: `VmRSS` now, `VmHWM` the most that it has had. Without procfs the latter in any case."""
+    """The memory of this process in MB: `VmRSS` for now, `VmHWM` for the peak. Without procfs always the peak."""
     with contextlib.suppress(OSError), open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(what)) * 1024 / MB
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MB
 
 
-# ---- what comes of it ----------------------------------------------------------------------------------
+# ---- the report ----------------------------------------------------------------------------------------
 
 
 def run(report: Report) -> None:
@@ -260,26 +260,26 @@ def _method(report: Report, files: Files) -> None:
     report.say(
         f"{FILES:,} files, {sum(sizes) / MB:,.0f} MB in all, {LIMIT} commits an hour in a fixed window. Their sizes,"
         f" {min(sizes) / 1000:.0f} to {max(sizes) / 1000:.0f} kB, are those of {len(files.materials)} materials that"
-        " `examples/bake.py` bakes at tier 256, over and over; their content is random bytes, as incompressible as a"
-        " PNG's. The Hub is the local one, over HTTP and Xet, in a process of its own, and so is each writer."
-        " Waiting is virtual: in the writer `time.sleep` returns at once, huggingface_hub's as well, and the clocks of"
-        " both processes move on. Hours are those waits and the real seconds; there is no network between the two, so"
-        " what takes no wait takes seconds. Memory is the peak of the writer's process above its start, which is after"
-        " all imports and one request."
+        " `examples/bake.py` bakes at tier 256, repeated. Their content is random bytes, which cannot be compressed,"
+        " like a PNG. The Hub is the local one, over HTTP and Xet. It and each writer have a process of their own."
+        " Waits are virtual: in the writer `time.sleep` returns at once, also huggingface_hub's, and the clocks of"
+        " both processes move on. Hours are these waits plus the real seconds. There is no network between the two, so"
+        " whatever does not wait takes seconds. Memory is the peak of the writer's process minus what it had after all"
+        " imports and one request."
     )
 
 
 def _table(report: Report, runs: list[Run]) -> None:
-    columns = ["the window", "with", "landed", "hours", "files per hour", "commits", "refusals", "memory (MB)", "end"]
+    columns = ["window", "with", "landed", "hours", "files per hour", "commits", "refusals", "memory (MB)", "end"]
     rows = []
     for each in runs:
         name = f"{each.way.name}, {SINGLE_FILES} of them" if each.way is ONE_BY_ONE else each.way.name
-        row: list[Any] = ["spent by another" if each.spent else "unspent", name, each.files]
+        row: list[Any] = ["used up" if each.spent else "unused", name, each.files]
         row += [each.last, round(each.files / each.last)] if each.landed else [None, None]
         row += [len(each.landed), each.refusals, round(each.memory), each.error or "all landed"]
         rows.append(row)
     hours = _alone(FILES)
-    computed = ["unspent", f"{ONE_BY_ONE.name}, computed", FILES, hours, round(FILES / hours), FILES, None, None]
+    computed = ["unused", f"{ONE_BY_ONE.name}, computed", FILES, hours, round(FILES / hours), FILES, None, None]
     rows.insert(1, [*computed, "all landed"])
     report.table("files", columns, rows)
 
@@ -288,45 +288,46 @@ def _conclusions(report: Report, runs: list[Run], largest: Run) -> None:
     single, _, _, fast, steady, died = runs[:6]
     late = runs[-1]
     report.say(
-        f"A commit per file was measured for {SINGLE_FILES} files; the last landed after {single.last:.3f} hours, where"
-        f" {_alone(SINGLE_FILES)} is the least that the quota allows, with {single.refusals} refusals. All {FILES:,}"
-        f" take {_alone(FILES)} hours by the same arithmetic."
+        f"A commit per file was measured for {SINGLE_FILES} files. The last landed after {single.last:.3f} hours, with"
+        f" {single.refusals} refusals; the quota allows no less than {_alone(SINGLE_FILES)} hours. By the same"
+        f" arithmetic all {FILES:,} take {_alone(FILES)} hours."
     )
     report.say(
-        "What takes seconds is bound by this machine, and that close together it says nothing about who is faster on a"
-        f" network. `HfApi.upload_folder` does well while nobody else commits. Where the window is spent it ends with"
-        f" `{died.error}` after {died.refusals} refusals and {died.hours * 60:.1f} minutes, having retried in ever"
-        f" smaller commits: {died.files} files landed. Ours waits, and lands all of it."
+        "Times of a few seconds depend on this machine, and do not show what is faster over a network."
+        " `HfApi.upload_folder` does well while nobody else commits. Where another writer has used up the window, it"
+        f" retries in smaller and smaller commits, and ends with `{died.error}` after {died.refusals} refusals and"
+        f" {died.hours * 60:.1f} minutes; {died.files} files landed. `ThrottledHfApi.upload_folder` waits, and all"
+        " files land."
     )
     report.say(
-        f"`api.batch` commits promptly while there is room: {len(fast.landed)} commits for the baker in a hurry,"
-        f" {len(steady.landed)} over the {HOURS:g} hours of the steady one. That baker has one thread, and `add` waits"
-        f" with the commit that it makes due: an hour that is spent is not baked in, so it takes {late.last:.2f} hours"
-        f" where {HOURS:g} would do. Nothing runs behind a batch that could commit meanwhile; with several threads the"
-        " others bake on until the next batch is full."
+        f"`api.batch` commits promptly while there is room: {len(fast.landed)} commits at full speed,"
+        f" {len(steady.landed)} over the {HOURS:g} hours of the steady writer. A batch has no thread of its own: the"
+        " `add` that makes a commit due also waits for it. The steady writer has one thread, so where the first hour's"
+        f" window is used up it makes no files in that hour, and takes {late.last:.2f} hours instead of {HOURS:g}. With"
+        " several threads, the others go on until the next batch is full."
     )
     report.say(
-        f"{LARGE_FILES} files of {LARGE // MB} MB, {LARGE * LARGE_FILES / MB / 1000:g} GB in one batch, take"
+        f"One batch of {LARGE_FILES} files of {LARGE // MB} MB, {LARGE * LARGE_FILES / MB / 1000:g} GB in all, takes"
         f" {largest.memory:.0f} MB of memory."
     )
 
 
 def _alone(files: int) -> int:
-    """The hours that so many commits take at least."""
+    """The least hours that this many commits take."""
     return (files - 1) // LIMIT
 
 
 def _targets(report: Report, runs: list[Run], largest: Run) -> None:
     ours = [each for each in runs if each.way is not PLAIN]
     single, plain, folder, fast, steady = runs[:5]
-    report.target("files of ours that did not land", sum(_wanted(each) - each.files for each in ours), 0)
-    report.target("unspent: a commit per file, time / optimum", single.last / _alone(SINGLE_FILES), 1.05)
-    report.target("unspent: our upload_folder's commits / HfApi's", len(folder.landed) / len(plain.landed), 1)
-    report.target("unspent: refusals of api.batch", fast.refusals + steady.refusals, 0)
-    report.target("unspent: steady baker, time / baking time", steady.last / HOURS, 1.01)
+    report.target("files of ThrottledHfApi that did not land", sum(_wanted(each) - each.files for each in ours), 0)
+    report.target("unused: a commit per file, time / optimum", single.last / _alone(SINGLE_FILES), 1.05)
+    report.target("unused: commits of upload_folder, over HfApi's", len(folder.landed) / len(plain.landed), 1)
+    report.target("unused: refusals of api.batch", fast.refusals + steady.refusals, 0)
+    report.target(f"unused: {STEADY.name}, time / {HOURS:g} h", steady.last / HOURS, 1.01)
     for each in ours:
-        if each.spent and each.way is not STEADY:  # whose baking waits as well, see above
-            report.target(f"spent: {each.way.name}, time / optimum", each.last, 1.05)
+        if each.spent and each.way is not STEADY:  # it makes no files while it waits
+            report.target(f"used up: {each.way.name}, time / optimum", each.last, 1.05)
     memory = max(each.memory for each in (*ours, largest) if each.way in (FAST, STEADY))
     report.target("api.batch, peak memory (MB)", memory, MEMORY_ALLOWED, "MB")
 
@@ -336,13 +337,13 @@ def _wanted(each: Run) -> int:
 
 
 def _picture(report: Report, runs: list[Run]) -> None:
-    what = f"{FILES:,} files against hours: one commit a file takes {_alone(FILES)} hours, a batch seconds"
+    what = f"{FILES:,} files over hours: one commit per file takes {_alone(FILES)} hours, a batch seconds"
     with report.picture("files", what, panels=(1, 2)) as panels:
         for axes, spent in zip(panels, (False, True), strict=True):
             for each in runs:
                 if each.spent is spent:
                     _line(axes, each)
-            axes.set_title("the window spent by another" if spent else "the window unspent", fontsize=11)
+            axes.set_title("window used up by another writer" if spent else "window unused", fontsize=11)
             axes.set_xscale("log")
             axes.set_xlim(START, 200)
             axes.set_xticks([1 / 3600, 1 / 60, 1, 10, 100], ["1 s", "1 min", "1 h", "10 h", "100 h"])
@@ -363,12 +364,12 @@ def _line(axes: Axes, each: Run) -> None:
         label = f"{each.way.name}: dies after {_spoken(each.hours)}"
         axes.plot(each.hours, each.files, "x", color=color, markersize=9, zorder=5, label=label)
         return
-    if each.way is ONE_BY_ONE:  # on from what was measured, an hour's quota at a time
+    if each.way is ONE_BY_ONE:  # what follows the measured part is computed, an hour's quota at a time
         more = range(math.floor(each.last), _alone(FILES) + 1)
         measured = [hour for hour in hours if hour < more[0]]
         hours = [*measured, *more]
         files = [*files[: len(measured)], *(min(FILES, LIMIT * (hour + 1)) for hour in more)]
-    width = 5 if each.way is FOLDER else 2  # it lies beneath another
+    width = 5 if each.way is FOLDER else 2  # another line covers it
     axes.step(
         [START, *hours],
         [0, *files],
