@@ -1,4 +1,4 @@
-"""Many real processes at once: forked from one that has loaded everything, and begun together."""
+"""Many real processes at once. They are forked from one that has loaded everything, and start together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _fork = multiprocessing.get_context("fork")
 
 
 def together(count: int, work: Callable[[int, Callable[[], Any]], T]) -> list[T]:
-    """What each of so many processes makes of `work(number, begin)`; `begin` returns once all have called it."""
+    """Call `work(number, begin)` in each of `count` processes. `begin` returns when all have called it."""
     barrier = _fork.Barrier(count)
     ends = [_fork.Pipe(duplex=False) for _ in range(count)]
     processes = [
@@ -39,7 +39,7 @@ def together(count: int, work: Callable[[int, Callable[[], Any]], T]) -> list[T]
     for _, sender in ends:
         sender.close()
     try:
-        return [receiver.recv() for receiver, _ in ends]  # EOFError: that one has died, and said why
+        return [receiver.recv() for receiver, _ in ends]  # EOFError: that process died, and printed why
     finally:
         for process in processes:
             process.join(timeout=5)
@@ -50,13 +50,13 @@ def _run(work: Callable[[int, Callable[[], Any]], Any], number: int, barrier: Ba
     try:
         sender.send(work(number, barrier.wait))
     except BaseException:
-        barrier.abort()  # nobody waits for this one
+        barrier.abort()  # else the others would wait for this one
         raise
 
 
 @dataclass
 class Saturated:
-    """What so many processes got out of a budget in which they decided without a pause."""
+    """The result of processes that make a budget decide without a pause."""
 
     seconds: float
     latencies: list[float]  # of each decision, sorted
@@ -70,7 +70,7 @@ class Saturated:
 
     @property
     def slowest(self) -> float:
-        """The slowest process's time for a decision over the median one's."""
+        """The time per decision of the slowest process, over the median process's."""
         return statistics.median(self.counts) / min(self.counts)
 
 
@@ -79,7 +79,7 @@ def saturate(url: str, here: Repository, processes: int, seconds: float) -> Satu
 
     def decide(_: int, begin: Callable[[], Any]) -> tuple[list[float], int, float]:
         budget, failed = from_url(url), 0
-        budget.cancel(here, budget.reserve(here))  # connected
+        budget.cancel(here, budget.reserve(here))  # this connects
         latencies: list[float] = []
         begin()
         cpu, end = time.process_time(), time.monotonic() + seconds
@@ -103,7 +103,7 @@ def saturate(url: str, here: Repository, processes: int, seconds: float) -> Satu
 
 @dataclass
 class Fleet:
-    """What came of so many processes that committed to a Hub on this machine."""
+    """The result of processes that commit to a Hub on this machine."""
 
     refusals: int
     done: list[float]  # seconds until each had landed all its commits
@@ -114,19 +114,19 @@ class Fleet:
 
 
 def fleet(url: str, processes: int, commits: int, limit: int, window: float) -> Fleet:
-    """All commits, shared evenly, over HTTP."""
+    """Send `commits` over HTTP, an equal part from each process."""
 
     def write(number: int, begin: Callable[[], Any]) -> tuple[int, float]:
-        told: list[Any] = []
+        events: list[Any] = []
         api = ThrottledHfApi(
-            endpoint, token="hf_local", budget=f"{url}?limit={limit}&window={window}", hooks=[told.append]
+            endpoint, token="hf_local", budget=f"{url}?limit={limit}&window={window}", hooks=[events.append]
         )
-        api.list_repo_refs(REPO)  # connected
+        api.list_repo_refs(REPO)  # this connects
         begin()
         began = time.monotonic()
         for commit in range(commits // processes):
             api.create_commit(REPO, operations(str(number), commit), commit_message="Add a file")
-        return sum(isinstance(event, ThrottleEvent) for event in told), time.monotonic() - began
+        return sum(isinstance(event, ThrottleEvent) for event in events), time.monotonic() - began
 
     with local_hub("--limit", str(limit), "--window", str(window)) as endpoint:
         HfApi(endpoint, token="hf_local").create_repo(REPO)
@@ -136,7 +136,7 @@ def fleet(url: str, processes: int, commits: int, limit: int, window: float) -> 
 
 @contextmanager
 def local_hub(*options: str) -> Iterator[str]:
-    """In a process of its own, started with these options and no API limit; the URL."""
+    """Start a local Hub in a process of its own, with these options and without API limit, and yield its URL."""
     command = [sys.executable, "-m", "mat_vis_hub.local_hub", "--api-limit", "none", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

