@@ -235,9 +235,9 @@ def test_a_job_that_was_submitted_inside_stays_throttled_until_it_ends(api, loca
         theirs.run_as_future(outside.wait, 60)  # jobs run one after another
         file = theirs.upload_file(path_or_fileobj=b"new", path_in_repo="file.txt", repo_id=REPO, run_as_future=True)
         folder = theirs.upload_folder(repo_id=REPO, folder_path=path, run_as_future=True)
+    local_hub.answer(429, headers={"Retry-After": "55"}, on="commit", after=1)  # the first commit's retry lands
     outside.set()
     file.result(timeout=60)
-    local_hub.answer(429, headers={"Retry-After": "55"}, on="commit")
     folder.result(timeout=60)
     assert [event.wait_s for event in events] == [55, 55]
 
