@@ -11,7 +11,7 @@ import itertools
 import math
 import threading
 import time
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
@@ -91,15 +91,24 @@ class Permit:
             granted = self._granted = threading.Event()
             insort(gate._waiting, self)
         try:
-            while not wait(granted, LONGEST_COMMIT) and not self._overtakes():
+            # Each commit ahead takes this long at most. So few of thousands wake up before it is their turn.
+            while not wait(granted, LONGEST_COMMIT * (self._position() + 1)) and not self._overtakes():
                 pass
         except BaseException:
             self.release()  # it may have been granted at that moment
             raise
         finally:
             with gate._lock:
-                if self in gate._waiting:
-                    gate._waiting.remove(self)
+                if self._is_waiting():
+                    del gate._waiting[self._position()]
+
+    def _position(self) -> int:
+        """How many commits wait ahead of this one."""
+        return bisect_left(self._gate._waiting, self)
+
+    def _is_waiting(self) -> bool:
+        waiting, position = self._gate._waiting, self._position()
+        return position < len(waiting) and waiting[position] is self
 
     def _overtakes(self) -> bool:
         """Take the place of a holder that hangs. Its own `release` changes nothing then."""

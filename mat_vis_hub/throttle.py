@@ -287,12 +287,13 @@ class Throttle:
             return True  # as in `_wait`
         if its_gate.reopens_at > self._emitted_until + _WORTH_EMITTING:
             self._emit_pace(its_gate.reopens_at, "gate")
+        seconds = min(seconds, max(1.0, self._patience - self.elapsed_s))
         with interrupt.Wait(self._scope, granted) as wait:
-            if wait.for_event(min(_SHORT_TURN, seconds)):
-                return True
             if self._emitted_until <= clock.monotonic():
-                self._emit_pace(clock.monotonic() + seconds - _SHORT_TURN, "turn")
-            return wait.for_event(seconds - _SHORT_TURN) or self.elapsed_s > self._patience
+                if wait.for_event(min(_SHORT_TURN, seconds)):
+                    return True
+                self._emit_pace(clock.monotonic() + seconds, "turn")
+            return wait.for_event(seconds) or self.elapsed_s > self._patience
 
     @property
     def _patience(self) -> float:
