@@ -118,6 +118,28 @@ def _progress_bar(seconds: float, label: str) -> Iterator[clock.Tick]:
         yield tick
 
 
+class _Terminal:
+    """
+    Standard error, without its failures.
+
+    tqdm keeps the lock of all bars if a write fails, and then the uploads of other threads wait for it for ever.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(Exception):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(Exception):
+            self._stream.flush()
+
+
 @contextmanager
 def _in_terminal(seconds: float, label: str) -> Iterator[clock.Tick]:
     from huggingface_hub import utils
@@ -125,6 +147,7 @@ def _in_terminal(seconds: float, label: str) -> Iterator[clock.Tick]:
     progress_bar: Any = utils.tqdm  # huggingface_hub's own: it honours HF_HUB_DISABLE_PROGRESS_BARS
     literal = label.replace("{", "{{").replace("}", "}}")
     bar = progress_bar(
+        file=_Terminal(sys.stderr),
         total=seconds,
         initial=seconds,
         desc=_countdown(seconds),

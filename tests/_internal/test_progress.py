@@ -10,7 +10,7 @@ from contextlib import redirect_stderr
 
 import nbformat
 import pytest
-from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+from huggingface_hub.utils import disable_progress_bars, enable_progress_bars, tqdm
 from nbclient import NotebookClient
 
 from mat_vis_hub import WaitCancelled
@@ -173,6 +173,20 @@ class TestBar:
         assert wait(60, terminal) == []
         assert progress._shared.value.bar_is_free.acquire(blocking=False)
         progress._shared.value.bar_is_free.release()
+
+    def test_a_terminal_that_breaks_does_not_lock_the_bars_of_other_threads(self, instant, terminal, monkeypatch):
+        """tqdm has one lock for all bars, and an upload in another thread would wait for it for ever."""
+        monkeypatch.setattr(terminal, "write", lambda text: 1 / 0)
+        wait(60, terminal)
+
+        def show_a_bar() -> None:
+            with tqdm.get_lock():
+                pass
+
+        thread = threading.Thread(target=show_a_bar, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_a_notebook_shows_the_same_and_keeps_nothing_when_it_is_saved():
