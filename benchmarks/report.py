@@ -105,7 +105,10 @@ def _cell(value: Any) -> str:
 
 
 def _environment() -> dict[str, str]:
+    machine = f"{os.cpu_count()} cores"
+    if hasattr(os, "getloadavg"):
+        machine += f" with a load average of {os.getloadavg()[0]:.1f} before"
     return {
         "software": f"Python {platform.python_version()} and huggingface_hub {huggingface_hub.__version__}",
-        "machine": f"{os.cpu_count()} cores",
+        "machine": machine,
     }

@@ -217,7 +217,7 @@ def _row(result: Run, baseline: float) -> list[Any]:
         result.slowest,
         result.best_slowest,
         added / result.landed * 1e6,
-        round(result.decisions / added) if result.decisions else None,
+        round(result.decisions / added) if result.decisions and added > 0 else None,
     ]
 
 
@@ -349,23 +349,24 @@ def _known_repositories(report: Report, places: dict[str, str]) -> None:
 
 
 def _by_number_known(name: str, url: str) -> Iterator[list[Any]]:
-    budget, known = from_url(url), 0
+    budgets, known = [from_url(url)], 0
 
     def reserve(number: int) -> None:
-        budget.reserve(Repository("https://huggingface.co", "dataset", f"you/{number}"))
+        budgets[-1].reserve(Repository("https://huggingface.co", "dataset", f"you/{number}"))
 
     def again() -> None:
         reserve(random.randrange(known))
 
     def first() -> None:
-        nonlocal budget
-        budget = from_url(url)
+        budgets.append(from_url(url))  # the others stay open, as in other processes
         reserve(0)
 
     for number in REPOSITORIES:
         new = statistics.median(_timed(partial(reserve, each)) for each in range(known, number))
         known = number
         yield [known, name, new, _median(again), _timed(first)]
+    for budget in budgets:
+        budget.close()
 
 
 def _saturated(report: Report, places: dict[str, str]) -> None:
