@@ -16,12 +16,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture(autouse=True)
 def no_progress_bars():
-    """
-    No progress bars, but in tests of them, which turn them on.
-
-    hf_xet updates its bars from a thread of its own. On a busy machine that thread has been seen to wait for tqdm's
-    lock for ever, while the upload waited for it.
-    """
+    """No progress bars, except in tests of them, which turn them on."""
     from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
     disable_progress_bars()
