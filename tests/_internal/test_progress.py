@@ -215,7 +215,8 @@ assert shown[-2] == "0:01 █░░░░░░░░░ {LABEL}", shown[-2]
     loading = "from huggingface_hub import utils; utils.tqdm"  # warns if there are no widgets
     cells = [nbformat.v4.new_code_cell(source) for source in (loading, code)]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    # A busy machine takes more than the default of four seconds to deliver 2,669 updates.
+    NotebookClient(notebook, timeout=120, iopub_timeout=120, kernel_name="python3").execute()
     nbformat.validate(notebook)
     (output,) = notebook.cells[1].outputs
     assert output["data"] == {"text/plain": ""}
