@@ -258,7 +258,7 @@ def check_throttled(writers: dict[str, Process]) -> Verdict | None:
     failed = [writer.name for writer in writers.values() if writer.exit_code != 0]
     if failed:
         return Verdict(False, f"Failed: {', '.join(failed)}.")
-    # The commit after each spent window is refused, whoever makes it.
+    # The commit after each spent window is refused, no matter which writer makes it.
     certain = max(1, (sum(map(planned_commits, MATERIALS)) - 1) // LIMIT)
     shown = sum(len(writer.waits) for writer in writers.values())
     if shown < certain:

@@ -98,7 +98,7 @@ def postgres(binaries: Path) -> Iterator[str]:
         assert any("ready to accept connections" in line for line in process.stderr)
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
     finally:
-        process.send_signal(signal.SIGINT)  # at once, whoever is connected
+        process.send_signal(signal.SIGINT)  # at once, despite open connections
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=10)
         process.kill()

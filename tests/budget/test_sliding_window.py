@@ -81,7 +81,7 @@ class TestConfirmAndRenew:
             place.passes(10)
             budget.confirm(HERE, reservation)
         place.passes(30.1)
-        for reservation in reversed(waiting):  # whoever asks again first
+        for reservation in reversed(waiting):  # those that came last ask first
             budget.renew(HERE, reservation)
         again = [budget.renew(HERE, reservation).wait for reservation in waiting]
         assert again == [after(wait) for wait in (9.9, 19.9, 29.9, 69.9, 79.9, 89.9)]
