@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time as real_time
 
 import pytest
 
@@ -13,7 +12,6 @@ from mat_vis_hub.testing import virtual_time
 
 
 def test_a_wait_returns_at_once_and_the_clocks_move_on_by_it():
-    began = real_time.monotonic()
     with virtual_time() as time:
         wall = clock.wall()
         clock.wait(3600)
@@ -21,7 +19,6 @@ def test_a_wait_returns_at_once_and_the_clocks_move_on_by_it():
         assert time.waits == [3600.0, 0.5]
         assert time.now() == clock.monotonic() == 3600.5
         assert clock.wall() - wall == pytest.approx(3600.5)
-    assert real_time.monotonic() - began < 60
 
 
 def test_no_seconds_are_no_wait():
