@@ -52,6 +52,18 @@ class VirtualTime(clock.Clock):
             self._now += seconds
             self._seen.moment = self._now
 
+    def reach(self, moment: float) -> None:
+        """
+        Let time pass until `moment`. Does nothing if it has passed already.
+
+        Nobody waits for it, so `waits` does not list it. The local Hub moves the clock so when it carries out commits.
+
+        Args:
+            moment (`float`): Seconds on the clock of `now()`.
+        """
+        with self._lock:
+            self._now = max(self._now, moment)
+
     def monotonic(self) -> float:
         return self.now()
 

@@ -27,7 +27,15 @@ class Fault:
         applied (`bool`, defaults to `False`):
             Process the request before `drop`.
         delay (`float`, defaults to `0.0`):
-            Real seconds to wait before the request is processed.
+            Real seconds to wait.
+        delay_answer (`bool`, defaults to `False`):
+            Wait after the request was processed, not before.
+        truncate (`bool`, defaults to `False`):
+            Close the connection half way through the body of the answer.
+        lands_in (`float`, *optional*):
+            Process the request after all, so many of the Hub's seconds after `status` or `drop`.
+        holds (`bool`, defaults to `True`):
+            Whether the repository takes no other commit until then.
     """
 
     on: str | None
@@ -39,6 +47,10 @@ class Fault:
     drop: bool = False
     applied: bool = False
     delay: float = 0.0
+    delay_answer: bool = False
+    truncate: bool = False
+    lands_in: float | None = None
+    holds: bool = True
 
     def __post_init__(self) -> None:
         if self.times < 1:
@@ -47,6 +59,10 @@ class Fault:
             raise ValueError(f"after is {self.after!r}; it is a number of requests, 0 or more.")
         if not 0 <= self.delay < float("inf"):
             raise ValueError(f"delay is {self.delay!r}; it is a number of seconds, 0 or more.")
+        if self.lands_in is not None and not 0 <= self.lands_in < float("inf"):
+            raise ValueError(f"lands_in is {self.lands_in!r}; it is a number of seconds, 0 or more.")
+        if self.lands_in is not None and self.applied:
+            raise ValueError("applied and lands_in exclude each other: the request is processed before or after.")
 
 
 class Faults:
@@ -54,6 +70,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self._races = 0
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
@@ -63,6 +80,21 @@ class Faults:
     def clear(self) -> None:
         with self._lock:
             self._faults.clear()
+            self._races = 0
+
+    def add_races(self, times: int) -> None:
+        """Let the next commits that name no parent lose a race."""
+        if times < 1:
+            raise ValueError(f"times is {times!r}; a fault applies to at least one request.")
+        with self._lock:
+            self._races += times
+
+    def take_race(self) -> bool:
+        """Return whether a commit that names no parent loses a race."""
+        with self._lock:
+            lost = self._races > 0
+            self._races -= lost
+            return lost
 
     def next(self, endpoint: str) -> Fault | None:
         """Take the fault for a request to `endpoint`."""

@@ -46,26 +46,66 @@ class LocalHub:
             `"fixed"`: the window opens with its first commit, and `window` seconds later all its commits are forgotten
             at once. `"sliding"`: each commit is forgotten `window` seconds after it was made.
         api_limit (`int`, *optional*, defaults to `1000`):
-            Requests to `/api/` and to the LFS batch that a caller (a token, or an address without one) may make per
+            Requests to `/api/` and about LFS files that a caller (a token, or an address without one) may make per
             fixed window. `None` for no limit and no `RateLimit` headers. Downloads and uploads of content do not
             count.
         api_window (`float`, *optional*, defaults to `300`):
-            Seconds. The window of `api_limit` and of `resolvers_limit`.
-        resolvers_limit (`int`, *optional*):
-            Downloads (requests to `/resolve/`) that a caller may make per fixed window. Their answers carry the
-            `RateLimit` headers of this limit. Defaults to no limit, and the headers of `api_limit`. The real Hub has
-            5,000 for free accounts.
-        commit_duration (`float`, *optional*, defaults to `0.0`):
-            Real seconds that a commit, a merge or a squash takes. The repository accepts no other one meanwhile: it
-            is refused with 409, "Another commit operation is in progress for this repository". With `0` commits take
-            no time and never meet. The real Hub takes one to several seconds.
+            Seconds. The window of `api_limit`, `resolvers_limit`, `pages_limit` and `whoami_limit`.
+        quota_scope (`str`, *optional*, defaults to `"repo"`):
+            Whose commits `limit` counts: a `"repo"`'s, its `"owner"`'s, or a `"token"`'s.
+        retry_after (`bool`, *optional*, defaults to `False`):
+            Whether the refusals of quotas (of commits, repositories, pull requests, discussions) carry `Retry-After`.
+        wording (`str`, *optional*, defaults to `"distance"`):
+            How these refusals word the wait: `"distance"` and `"strict"` as date-fns' `formatDistance` and
+            `formatDistanceStrict` do, `"window"` not at all, and `"hourly"` with the older sentence, which does not
+            name the limit either.
+        include_seconds (`bool`, *optional*, defaults to `False`):
+            date-fns' option for `"distance"`: waits below a minute are more precise.
+        commit_time (`float`, *optional*, defaults to `1.0`):
+            Seconds of the Hub's time that a commit, a merge or a squash takes. The repository accepts no other one
+            meanwhile: it is refused with 409, "Another commit operation is in progress for this repository". `0`
+            switches this off, and `commit_timeout` with it: commits take no time and never meet.
+        operation_time (`float`, *optional*, defaults to `0.05`):
+            Seconds more for each operation of a commit.
+        speed (`float`, *optional*, defaults to `50.0`):
+            How many of the Hub's seconds pass in a real one, for `commit_time`, `operation_time`, `commit_timeout`,
+            `queue_time` and `lands_in`. In virtual time, a commit takes what it takes, and the Hub moves the clock on.
+        commit_timeout (`float`, *optional*, defaults to `60.0`):
+            Seconds of the Hub's time after which a gateway gives up on a commit and answers 504 with an HTML page. The
+            Hub goes on with it, and holds the repository until its time is over. `None` for no timeout.
+        late (`str` or `float`, *optional*, defaults to `"lands"`):
+            What becomes of a commit after its 504: it `"lands"`, it `"never"` does, or with this probability.
+        conflict (`str`, *optional*, defaults to `"new"`):
+            The sentence of a 412: the `"new"` one, since March 2026, or the `"old"` one.
+        queue_limit (`int`, *optional*):
+            Commits that may wait for a repository, instead of being refused with 409. One more is refused with 429,
+            "maximum queue size reached". Defaults to no queue.
+        queue_time (`float`, *optional*, defaults to `30.0`):
+            Seconds of the Hub's time after which a commit that still waits is refused with 429, "maximum time in
+            concurrency queue reached".
+        resolvers_limit (`int`, *optional*, defaults to `5000`):
+            Downloads (requests to `/resolve/`) that a caller may make per fixed window. `None` for no limit.
+        pages_limit (`int`, *optional*, defaults to `200`):
+            Requests for web pages: all that are neither downloads nor to `/api/`. `None` for no limit.
+        whoami_limit (`int`, *optional*, defaults to `20`):
+            Calls of `whoami` that an address may make per fixed window, with whatever token. `None` for no limit.
+        creation_limit (`int`, *optional*, defaults to `20`):
+            Calls of `create_repo` that a caller may make per `creation_window`, whether the repository exists or not.
+            `None` for no limit.
+        creation_window (`float`, *optional*, defaults to `86400`):
+            Seconds. The window of `creation_limit`.
+        pull_request_limit (`int`, *optional*, defaults to `10`):
+            Pull requests that a caller may open per `window`, with or without a commit. `None` for no limit.
+        discussion_limit (`int`, *optional*, defaults to `10`):
+            Discussions that a caller may open per `window`. `None` for no limit.
         path (`str` or `os.PathLike`, *optional*):
             A folder where repositories survive a restart, also of a process that was killed. The limits start anew.
             Defaults to memory, and a temporary folder for large files that `stop()` deletes.
         clock (`Callable`, *optional*):
             Returns the time in seconds since the epoch, for limits, dates of commits and records. Defaults to the
-            package's clock, so `mat_vis_hub.testing.virtual_time()` moves it. Three things use real time: a `delay`,
-            `commit_duration`, and the expiry of Xet tokens, which clients compare with their own clock.
+            package's clock, so `mat_vis_hub.testing.virtual_time()` moves it. With another one, commits take real
+            time. A `delay` always does, and so does the expiry of Xet tokens, which clients compare with their own
+            clock.
         host (`str`, *optional*, defaults to `"127.0.0.1"`):
             The address to listen on.
         port (`int`, *optional*, defaults to `0`):
@@ -103,8 +143,25 @@ class LocalHub:
         api_limit: int | None = 1000,
         api_window: float = 300,
         *,
-        resolvers_limit: int | None = None,
-        commit_duration: float = 0.0,
+        quota_scope: str = "repo",
+        retry_after: bool = False,
+        wording: str = "distance",
+        include_seconds: bool = False,
+        commit_time: float = 1.0,
+        operation_time: float = 0.05,
+        speed: float = 50.0,
+        commit_timeout: float | None = 60.0,
+        late: str | float = "lands",
+        conflict: str = "new",
+        queue_limit: int | None = None,
+        queue_time: float = 30.0,
+        resolvers_limit: int | None = 5000,
+        pages_limit: int | None = 200,
+        whoami_limit: int | None = 20,
+        creation_limit: int | None = 20,
+        creation_window: float = 86400,
+        pull_request_limit: int | None = 10,
+        discussion_limit: int | None = 10,
         path: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
         host: str = "127.0.0.1",
@@ -119,8 +176,25 @@ class LocalHub:
             model=model,
             api_limit=api_limit,
             api_window=api_window,
+            quota_scope=quota_scope,
+            retry_after=retry_after,
+            wording=wording,
+            include_seconds=include_seconds,
+            commit_time=commit_time,
+            operation_time=operation_time,
+            speed=speed,
+            commit_timeout=commit_timeout,
+            late=late,
+            conflict=conflict,
+            queue_limit=queue_limit,
+            queue_time=queue_time,
             resolvers_limit=resolvers_limit,
-            commit_duration=commit_duration,
+            pages_limit=pages_limit,
+            whoami_limit=whoami_limit,
+            creation_limit=creation_limit,
+            creation_window=creation_window,
+            pull_request_limit=pull_request_limit,
+            discussion_limit=discussion_limit,
             path=path,
             clock=clock or package_clock.wall,
             host=host,
@@ -165,6 +239,7 @@ class LocalHub:
     def stop(self) -> None:
         """Stop the Hub, and return once every connection is closed. What it recorded stays readable."""
         if self._run:
+            self._settle()
             run, self._run = self._run, None
             self._last_recorder = run.context.recorder
             run.server.stop()
@@ -196,18 +271,24 @@ class LocalHub:
 
     @property
     def commits(self) -> list[SeenCommit]:
-        """The commits that were accepted so far, merges included. A new repository's first one is not."""
+        """The commits that have landed so far, merges included. A new repository's first one is not."""
+        if self._run:
+            self._settle()
         return self._recorder.commits
 
     @property
     def refusals(self) -> list[SeenRefusal]:
-        """The answers with status 429 so far, and those with 409 of `commit_duration`."""
+        """The answers with status 429 so far, and those with 409 of a repository that is carrying out a commit."""
         return self._recorder.refusals
 
     @property
     def bytes_received(self) -> int:
         """The bytes of all request bodies so far."""
         return sum(request.bytes_received for request in self.requests)
+
+    def _settle(self) -> None:
+        """Let the commits land whose time has come."""
+        self._running.server.run(self._running.context.agenda.settle())
 
     @property
     def _recorder(self) -> Recorder:
@@ -229,6 +310,8 @@ class LocalHub:
         on: str | None = None,
         times: int = 1,
         after: int = 0,
+        lands_in: float | None = None,
+        holds: bool = True,
     ) -> None:
         """
         Answer the next requests with this instead of processing them.
@@ -246,6 +329,11 @@ class LocalHub:
                 How many requests are answered so.
             after (`int`, *optional*, defaults to `0`):
                 How many requests are processed as usual first.
+            lands_in (`float`, *optional*):
+                Process the request after all, so many seconds of the Hub's time after this answer. Defaults to never.
+            holds (`bool`, *optional*, defaults to `True`):
+                Whether the Hub has taken up the commit: its repository answers 409 until it lands. It does not land if
+                the repository is busy already. With `False`, the request is still on its way, and holds nothing.
 
         Raises:
             [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
@@ -262,9 +350,18 @@ class LocalHub:
         content, media_type = encoded(body)
         has_type = any(name.lower() == "content-type" for name in headers or {})
         headers = {**({} if has_type else {"content-type": media_type}), **(headers or {})}
-        self._add(Fault(on, times, after, status=status, headers=headers, body=content))
+        self._add(Fault(on, times, after, status=status, headers=headers, body=content, lands_in=lands_in, holds=holds))
 
-    def drop(self, *, on: str | None = None, applied: bool = False, times: int = 1, after: int = 0) -> None:
+    def drop(
+        self,
+        *,
+        on: str | None = None,
+        applied: bool = False,
+        times: int = 1,
+        after: int = 0,
+        lands_in: float | None = None,
+        holds: bool = True,
+    ) -> None:
         """
         Close the connection of the next requests without an answer.
 
@@ -277,32 +374,67 @@ class LocalHub:
                 How many requests are dropped.
             after (`int`, *optional*, defaults to `0`):
                 How many requests are processed as usual first.
+            lands_in (`float`, *optional*):
+                Process the request after all, so many seconds of the Hub's time after this. Defaults to never.
+            holds (`bool`, *optional*, defaults to `True`):
+                Whether the Hub has taken up the commit: its repository answers 409 until it lands. It does not land if
+                the repository is busy already. With `False`, the request is still on its way, and holds nothing.
         """
-        self._add(Fault(on, times, after, drop=True, applied=applied))
+        self._add(Fault(on, times, after, drop=True, applied=applied, lands_in=lands_in, holds=holds))
 
-    def delay(self, seconds: float, *, on: str | None = None, times: int = 1, after: int = 0) -> None:
+    def delay(
+        self, seconds: float, *, on: str | None = None, answer: bool = False, times: int = 1, after: int = 0
+    ) -> None:
         """
-        Wait before the next requests are processed.
+        Wait before the next requests are processed, or before they are answered.
 
         Args:
             seconds (`float`):
                 Real seconds, whatever `clock` says.
             on (`str`, *optional*):
                 One of `endpoints`. Defaults to all.
+            answer (`bool`, *optional*, defaults to `False`):
+                Process the request first, and then wait with the answer.
             times (`int`, *optional*, defaults to `1`):
                 How many requests are delayed.
             after (`int`, *optional*, defaults to `0`):
                 How many requests are processed as usual first.
         """
-        self._add(Fault(on, times, after, delay=seconds))
+        self._add(Fault(on, times, after, delay=seconds, delay_answer=answer))
+
+    def truncate(self, *, on: str | None = None, applied: bool = True, times: int = 1, after: int = 0) -> None:
+        """
+        Close the connection of the next requests half way through the body of the answer.
+
+        Args:
+            on (`str`, *optional*):
+                One of `endpoints`. Defaults to all.
+            applied (`bool`, *optional*, defaults to `True`):
+                Process the request. With `False`, the answer has status 200 all the same.
+            times (`int`, *optional*, defaults to `1`):
+                How many answers are cut off.
+            after (`int`, *optional*, defaults to `0`):
+                How many requests are processed as usual first.
+        """
+        self._add(Fault(on, times, after, truncate=True, applied=applied))
+
+    def race(self, times: int = 1) -> None:
+        """
+        Let the next commits without `parent_commit` lose a race against another one: 412, and nothing is applied.
+
+        Args:
+            times (`int`, *optional*, defaults to `1`):
+                How many commits.
+        """
+        self._running.context.faults.add_races(times)
 
     def clear(self) -> None:
-        """Cancel what is left of `answer`, `drop` and `delay`."""
+        """Cancel what is left of `answer`, `drop`, `delay`, `truncate` and `race`. What is still to land does land."""
         self._running.context.faults.clear()
 
-    def spend(self, repo_id: str, count: int = 1, *, repo_type: str = "model") -> None:
+    def spend(self, repo_id: str, count: int = 1, *, repo_type: str = "model", token: str | None = None) -> None:
         """
-        Use up commits of a repository's limit, as other writers would.
+        Use up commits of the limit that counts a repository's, as other writers would.
 
         Args:
             repo_id (`str`):
@@ -311,14 +443,19 @@ class LocalHub:
                 How many commits.
             repo_type (`str`, *optional*, defaults to `"model"`):
                 `"model"`, `"dataset"` or `"space"`.
+            token (`str`, *optional*):
+                Whose commits they are, with `quota_scope="token"`.
 
         Raises:
             [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
-                If there is no such `repo_type`.
+                If there is no such `repo_type`, or no token where it matters.
         """
         if repo_type not in REPO_TYPES:
             raise ValueError(f"repo_type is {repo_type!r}; it is one of {', '.join(map(repr, REPO_TYPES))}.")
-        self._running.context.commit_limit.spend((repo_type, repo_id), count)
+        context = self._running.context
+        if context.quota_scope == "token" and token is None:
+            raise ValueError('With quota_scope="token", spend() needs the token that spends.')
+        context.commit_limit.spend(context.commit_key(repo_type, repo_id, f"Bearer {token}"), count)
 
     def _add(self, fault: Fault) -> None:
         if fault.on is not None and fault.on not in self.endpoints:

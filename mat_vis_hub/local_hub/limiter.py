@@ -105,12 +105,12 @@ class Limiter:
             window = self._of(key)
             return Standing(max(0, self.limit - window.spent(now)), window.reset_in(now))
 
-    def spend(self, key: Hashable, count: int = 1) -> None:
-        """Count `count` events, whether there is room or not."""
+    def spend(self, key: Hashable, count: int = 1, *, at: float | None = None) -> None:
+        """Count `count` events, whether there is room or not. They happened `at` this time, by default now."""
         if self.limit is None or count <= 0:
             return
         with self._lock:
-            now = self._clock()
+            now = self._clock() if at is None else at
             window = self._of(key)
             window.spent(now)
             window.spend(now, count)

@@ -59,8 +59,9 @@ class SeenRefusal:
 
     Args:
         time (`float`): Seconds since the epoch, on the Hub's clock.
-        kind (`str`): `"commit"`, `"api"` or `"resolvers"` for a limit, `"lock"` for the 409, `"scripted"` for
-            `LocalHub.answer`.
+        kind (`str`): The quota (`"commit"`, `"creation"`, `"pull-request"`, `"discussion"`) or the bucket (`"api"`,
+            `"resolvers"`, `"pages"`, `"whoami"`) that was used up; `"lock"` for the 409, `"queue"` for the git queue's
+            429, `"scripted"` for `LocalHub.answer`.
         endpoint (`str`): One of `LocalHub.endpoints`, or `"unknown"`.
         repo_type (`str`, *optional*): The repository's type; `None` if the request was about none.
         repo (`str`, *optional*): The repository's id.

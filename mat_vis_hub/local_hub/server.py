@@ -6,7 +6,9 @@ import asyncio
 import os
 import socket
 import threading
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -53,6 +55,10 @@ class Server:
         self._thread.start()
         self._uvicorn.ready.wait()
 
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Carry `work` out in the server's thread, and return once it is done."""
+        asyncio.run_coroutine_threadsafe(work, self._uvicorn.loop).result()
+
     def stop(self) -> None:
         """Close every connection, and return once the server has ended."""
         self._uvicorn.request_stop()
@@ -68,12 +74,12 @@ class _Uvicorn(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self.loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         self.ready.set()
 
     def request_stop(self) -> None:
         """Stop. Other threads may call this."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self.loop.call_soon_threadsafe(self._stopping.set)
 
     async def main_loop(self) -> None:
         ticks = 0
@@ -87,7 +93,7 @@ class _Uvicorn(uvicorn.Server):
         for server in self.servers:
             for listener in server.sockets:
                 with suppress(NotImplementedError):  # some event loops cannot
-                    self._loop.remove_reader(listener.fileno())
+                    self.loop.remove_reader(listener.fileno())
         for _ in range(10):  # then give just accepted connections a few turns of the loop to register,
             for connection in list(self.server_state.connections):
                 if connection.transport:

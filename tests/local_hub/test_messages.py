@@ -2,7 +2,7 @@
 
 import pytest
 
-from mat_vis_hub.local_hub.messages import api_refusal, commit_refusal, distance
+from mat_vis_hub.local_hub.messages import COMMIT, bucket_refusal, distance, quota_refusal
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -37,7 +37,7 @@ def test_a_wait_is_worded_as_by_date_fns(seconds, words):
 
 
 def test_the_refusal_of_a_commit_is_the_hubs_word_for_word():
-    assert commit_refusal(128, 3600, 2700) == (
+    assert quota_refusal(COMMIT, 128, 3600, 2700) == (
         "You have exceeded the rate limit for repository commits (128 per hour). You can retry this action in about "
         "1 hour. To reduce the number of commits, you can upload entire folders at once using the Hub Python library: "
         "https://huggingface.co/docs/huggingface_hub/guides/upload#upload-a-folder."
@@ -55,11 +55,11 @@ def test_the_refusal_of_a_commit_is_the_hubs_word_for_word():
     ],
 )
 def test_common_windows_have_a_name(window, words):
-    assert words in commit_refusal(8, window, 1)
+    assert words in quota_refusal(COMMIT, 8, window, 1)
 
 
 def test_the_refusal_of_an_api_request_names_limit_and_window():
-    assert api_refusal(1000, 300).startswith(
+    assert bucket_refusal(1000, 300, "api").startswith(
         "We had to rate limit you, you hit the quota of 1000 api requests per 5 minutes period. Upgrade to a PRO user"
     )
-    assert "3 api requests per 2 seconds period" in api_refusal(3, 2)
+    assert "3 api requests per 2 seconds period" in bucket_refusal(3, 2, "api")

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from mat_vis_hub.local_hub.messages import GATEWAY_TIMEOUT
 from mat_vis_hub.local_hub.model.errors import MergeConflict, RevisionNotFound
 from mat_vis_hub.local_hub.web.exchange import Exchange
 
@@ -50,6 +51,10 @@ class HubError(Exception):
         self.refused_by = refused_by
 
 
+class GatewayTimeout(Exception):
+    """The gateway in front of the Hub has given up on a request. The Hub may still carry it out."""
+
+
 def repo_not_found(*, anonymous: bool) -> HubError:
     """The answer for a missing repository, and for a private one that the caller must not know of."""
     if anonymous:
@@ -78,6 +83,12 @@ def answer(request: Request, error: Exception) -> Response:
     if error.code:
         headers["X-Error-Code"] = error.code
     return JSONResponse(error.body, error.status, headers)
+
+
+def gateway_timeout(request: Request, error: Exception) -> Response:
+    """The gateway's page. It is neither JSON, nor has it the Hub's headers."""
+    Exchange.of(request.scope).from_gateway = True
+    return Response(GATEWAY_TIMEOUT, 504, media_type="text/html")
 
 
 def not_served(request: Request, error: Exception) -> Response:

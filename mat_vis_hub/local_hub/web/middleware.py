@@ -19,11 +19,11 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mat_vis_hub.local_hub.faults import Fault
-from mat_vis_hub.local_hub.limiter import Limiter
-from mat_vis_hub.local_hub.messages import api_refusal
+from mat_vis_hub.local_hub.messages import bucket_refusal
 from mat_vis_hub.local_hub.recorder import SeenRefusal, SeenRequest
+from mat_vis_hub.local_hub.timeline import Job, timeline
 from mat_vis_hub.local_hub.web.context import HubContext
-from mat_vis_hub.local_hub.web.exchange import Exchange
+from mat_vis_hub.local_hub.web.exchange import DeliveredLate, Exchange
 from mat_vis_hub.local_hub.web.routing import repo_key
 
 
@@ -50,20 +50,64 @@ class HubMiddleware:
 
     async def _serve(self, exchange: Exchange, receive: Receive, send: Send, raw_send: Send) -> None:
         fault = self._context.faults.next(exchange.endpoint)
-        if fault and fault.delay:
+        if fault and fault.delay and not fault.delay_answer:
             await asyncio.sleep(fault.delay)  # real time, whatever the Hub's clock says
+        await self._context.agenda.settle()
+        if fault and fault.lands_in is not None:
+            receive = await self._schedule(exchange, fault, receive)
         if fault and fault.drop:
             await self._drop(exchange, fault, receive, raw_send)
+        elif fault and fault.truncate:
+            await self._truncate(exchange, fault, receive, send, raw_send)
         elif fault and fault.status is not None:
             exchange.refused_by = "scripted" if fault.status == 429 else None
             await _read_body(receive)
             await _answer(fault.status, fault.body, fault.headers)(exchange.scope, receive, send)
-        elif not self._take(exchange):
-            exchange.refused_by = self._bucket(exchange)
+        elif refused_by := self._take(exchange):
+            exchange.refused_by = refused_by
             await _read_body(receive)
-            await self._refusal(exchange.refused_by)(exchange.scope, receive, send)
+            await self._refusal(refused_by)(exchange.scope, receive, send)
+        elif fault and fault.delay_answer:
+            answer = await self._processed(exchange, receive)
+            await asyncio.sleep(fault.delay)
+            for message in answer:
+                await send(message)
         else:
             await self._app(exchange.scope, receive, send)
+
+    async def _processed(self, exchange: Exchange, receive: Receive) -> list[Message]:
+        """Process the request, and return the answer instead of sending it."""
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
+        await self._app(exchange.scope, receive, keep)
+        return answer
+
+    async def _schedule(self, exchange: Exchange, fault: Fault, receive: Receive) -> Receive:
+        """Process the request later, if the repository is not busy. Returns what receives its body once more."""
+        assert fault.lands_in is not None
+        context = self._context
+        body = await _read_body(receive)
+        scope = {**exchange.scope}
+        repo = context.repos.get(exchange.repo_type, exchange.repo) if exchange.repo_type and exchange.repo else None
+        held = repo if fault.holds and exchange.endpoint in _COMMITS else None
+
+        async def deliver(job: Job) -> None:
+            if held:
+                context.commit_locks.release(held)
+            late = Exchange(
+                scope, exchange.endpoint, exchange.repo_type, exchange.repo, exchange.caller, exchange.address
+            )
+            late.delivered_late = DeliveredLate(job.timeline.date(job.moment), accepted=held is not None)
+            await self._app(scope, _replay(body, receive), _discard)
+
+        current = timeline(context.clock, context.speed)
+        job = Job(current, current.now() + fault.lands_in, deliver)
+        if held is None or context.commit_locks.reserve(held, job):
+            context.agenda.add(job)
+        return _replay(body, receive)
 
     def _exchange(self, scope: Scope) -> Exchange:
         endpoint = "unknown"
@@ -78,7 +122,7 @@ class HubMiddleware:
         headers = dict(scope["headers"])
         address = scope["client"][0] if scope["client"] else ""
         caller = headers.get(b"authorization", b"").decode("latin-1") or address
-        return Exchange(scope, endpoint, repo_type, repo, caller)
+        return Exchange(scope, endpoint, repo_type, repo, caller, address)
 
     def _stamped(self, exchange: Exchange, send: Send) -> Send:
         """Wrap `send`: add the headers that every answer of the Hub has, and record the answer."""
@@ -95,28 +139,53 @@ class HubMiddleware:
         return stamped_send
 
     def _common_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        date = formatdate(self._context.clock(), usegmt=True)
-        headers = {"date": date, "x-request-id": f"Root=1-{uuid.uuid4()}"}
-        bucket = self._bucket(exchange)
-        headers |= _ratelimit_headers(bucket, self._context.buckets[bucket], exchange.caller)
+        headers = {"date": formatdate(self._context.clock(), usegmt=True)}
+        if not exchange.from_gateway:
+            headers["x-request-id"] = f"Root=1-{uuid.uuid4()}"
+            headers |= self._ratelimit_headers(exchange)
         return [(name.encode(), value.encode()) for name, value in headers.items()]
 
-    def _take(self, exchange: Exchange) -> bool:
-        """Count the request, and return whether there was room for it. Uploads of content do not count."""
-        bucket = self._bucket(exchange)
-        is_api = exchange.scope["path"].startswith("/api/") or exchange.endpoint == "lfs-batch"
-        return not (is_api or bucket == "resolvers") or self._context.buckets[bucket].take(exchange.caller)
+    def _ratelimit_headers(self, exchange: Exchange) -> dict[str, str]:
+        bucket = "whoami" if exchange.refused_by == "whoami" else _bucket(exchange)
+        if bucket is None:
+            return {}
+        limiter = self._context.buckets[bucket]
+        standing = limiter.standing(_counted_as(exchange, bucket))
+        if standing is None:
+            return {}
+        return {
+            "ratelimit": f'"{bucket}";r={standing.remaining};t={math.ceil(standing.reset_in)}',
+            "ratelimit-policy": f'"fixed window";"{bucket}";q={limiter.limit};w={math.ceil(limiter.window)}',
+        }
 
-    def _bucket(self, exchange: Exchange) -> str:
-        """Return the limit that the answer's headers are about. Without one of their own, downloads show the API's."""
-        limited = self._context.buckets["resolvers"].limit is not None
-        return "resolvers" if exchange.endpoint == "resolve" and limited else "api"
+    def _take(self, exchange: Exchange) -> str | None:
+        """Count the request. Returns the bucket that has no room for it, if there is one."""
+        for bucket in filter(None, [_bucket(exchange), "whoami" if exchange.endpoint == "whoami" else None]):
+            if not self._context.buckets[bucket].take(_counted_as(exchange, bucket)):
+                return bucket
+        return None
 
     def _refusal(self, bucket: str) -> ASGIApp:
         limiter = self._context.buckets[bucket]
         assert limiter.limit is not None
-        body = {"error": api_refusal(limiter.limit, limiter.window, bucket)}
+        body = {"error": bucket_refusal(limiter.limit, limiter.window, bucket)}
         return _answer(429, json.dumps(body).encode(), {"content-type": "application/json"})
+
+    async def _truncate(self, exchange: Exchange, fault: Fault, receive: Receive, send: Send, raw_send: Send) -> None:
+        """Send the answer up to the middle of its body, then close the connection."""
+        if fault.applied:
+            start, *parts = await self._processed(exchange, receive)
+            body = b"".join(part.get("body", b"") for part in parts)
+        else:
+            await _read_body(receive)
+            body = b'{"success": false}'
+            start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
+        headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+        length = max(len(body), 2)  # of an empty body, too, something is missing
+        start["headers"] = [*headers, (b"content-length", str(length).encode())]
+        await send(start)
+        await send({"type": "http.response.body", "body": body[: length // 2], "more_body": True})
+        await _close_connection(receive, raw_send)
 
     async def _drop(self, exchange: Exchange, fault: Fault, receive: Receive, raw_send: Send) -> None:
         if fault.applied:
@@ -124,9 +193,7 @@ class HubMiddleware:
         else:
             await _read_body(receive)
         self._record(exchange, None)
-        _abort_connection(raw_send)
-        while (await receive())["type"] != "http.disconnect":
-            pass  # uvicorn logs an error if this returns, without an answer, before it has seen the disconnect
+        await _close_connection(receive, raw_send, reset=True)
 
     def _record(self, exchange: Exchange, status: int | None) -> None:
         now, scope, recorder = self._context.clock(), exchange.scope, self._context.recorder
@@ -137,14 +204,23 @@ class HubMiddleware:
             recorder.add(SeenRefusal(now, exchange.refused_by, exchange.endpoint, exchange.repo_type, exchange.repo))
 
 
-def _ratelimit_headers(bucket: str, limiter: Limiter, caller: str) -> dict[str, str]:
-    standing = limiter.standing(caller)
-    if standing is None:
-        return {}
-    return {
-        "ratelimit": f'"{bucket}";r={standing.remaining};t={math.ceil(standing.reset_in)}',
-        "ratelimit-policy": f'"fixed window";"{bucket}";q={limiter.limit};w={math.ceil(limiter.window)}',
-    }
+_COMMITS = ("commit", "merge", "super-squash")
+_STORAGE = ("lfs-upload", "lfs-complete", "xet-cas")  # other hosts, which know nothing of the Hub's buckets
+
+
+def _bucket(exchange: Exchange) -> str | None:
+    """Return the bucket of requests that this one is of, None if it is for a storage host."""
+    if exchange.endpoint in _STORAGE:
+        return None
+    if exchange.endpoint == "resolve":
+        return "resolvers"
+    is_api = exchange.scope["path"].startswith("/api/") or exchange.endpoint in ("lfs-batch", "lfs-verify")
+    return "api" if is_api else "pages"
+
+
+def _counted_as(exchange: Exchange, bucket: str) -> str:
+    """Return whose requests a bucket counts. That of `whoami` counts an address's, so that tokens cannot be guessed."""
+    return exchange.address if bucket == "whoami" else exchange.caller
 
 
 def _answer(status: int, body: bytes, headers: dict[str, str]) -> ASGIApp:
@@ -158,18 +234,34 @@ def _answer(status: int, body: bytes, headers: dict[str, str]) -> ASGIApp:
     return answer
 
 
-async def _read_body(receive: Receive) -> None:
+async def _read_body(receive: Receive) -> bytes:
     """Receive the whole body. A client that is still sending would see a broken pipe instead of the answer."""
     message = await receive()
+    parts = [message.get("body", b"")]
     while message["type"] == "http.request" and message.get("more_body"):
         message = await receive()
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return what receives `body` once more, and then what `receive` does."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay
 
 
 async def _discard(message: Message) -> None:
     """Drop an answer."""
 
 
-def _abort_connection(send: Send) -> None:
-    """Reset the connection behind uvicorn's own `send`, which is a method of its request/response cycle."""
+async def _close_connection(receive: Receive, send: Send, *, reset: bool = False) -> None:
+    """Close the connection behind uvicorn's own `send`, which is a method of its request/response cycle."""
     cycle: Callable[..., object] = send.__self__  # type: ignore[attr-defined]  # tests of dropped connections notice
-    cycle.transport.abort()  # type: ignore[attr-defined]  # its loss
+    transport = cycle.transport  # type: ignore[attr-defined]  # its loss
+    transport.abort() if reset else transport.close()
+    while (await receive())["type"] != "http.disconnect":
+        pass  # uvicorn logs an error if this returns, without an answer, before it has seen the disconnect

@@ -7,13 +7,25 @@ import pytest
 from tests.local_hub.conftest import CLOCK
 
 
-@pytest.mark.parametrize("path", ["/api/whoami-v2", "/api/models/you/none", "/nowhere", "/you/none/resolve/main/a"])
-def test_every_answer_has_the_hubs_headers(ask, path):
+@pytest.mark.parametrize(
+    ("path", "bucket", "quota"),
+    [
+        ("/api/whoami-v2", "api", 1000),
+        ("/api/models/you/none", "api", 1000),
+        ("/nowhere", "pages", 200),
+        ("/you/none/resolve/main/a", "resolvers", 5000),
+    ],
+)
+def test_every_answer_has_the_hubs_headers(ask, path, bucket, quota):
     answer = ask("GET", path)
     assert email.utils.parsedate_to_datetime(answer.headers["Date"])
     assert answer.headers["X-Request-Id"].startswith("Root=1-")
-    assert answer.headers["RateLimit"].startswith('"api";r=')
-    assert answer.headers["RateLimit-Policy"] == '"fixed window";"api";q=1000;w=300'
+    assert answer.headers["RateLimit"] == f'"{bucket}";r={quota - 1};t=300'
+    assert answer.headers["RateLimit-Policy"] == f'"fixed window";"{bucket}";q={quota};w=300'
+
+
+def test_storage_hosts_know_nothing_of_the_buckets(ask):
+    assert ask("PUT", "/_lfs/none", b"").headers["RateLimit"] is None
 
 
 @pytest.mark.local_hub(clock=CLOCK.now)

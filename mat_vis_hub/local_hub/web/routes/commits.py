@@ -11,15 +11,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mat_vis_hub.local_hub.messages import CONFLICT, MISSING_LFS_FILE
+from mat_vis_hub.local_hub.messages import MISSING_LFS_FILE
 from mat_vis_hub.local_hub.model.lfs import LfsStore
 from mat_vis_hub.local_hub.model.names import is_valid_path
 from mat_vis_hub.local_hub.model.patterns import is_ignored, is_lfs
-from mat_vis_hub.local_hub.model.repository import Repo
+from mat_vis_hub.local_hub.model.repository import Commit, Repo
 from mat_vis_hub.local_hub.model.trees import Changes, File, Tree
 from mat_vis_hub.local_hub.web.caller import Caller
 from mat_vis_hub.local_hub.web.errors import HubError, entry_not_found
-from mat_vis_hub.local_hub.web.quota import count_commit, require_quota
+from mat_vis_hub.local_hub.web.exchange import Exchange
+from mat_vis_hub.local_hub.web.quota import count_commit, require_pull_request, require_quota
 from mat_vis_hub.local_hub.web.requests import (
     committable_repo,
     flag,
@@ -99,37 +100,44 @@ async def commit(request: Request) -> Response:
     opens_pr = flag(request, "create_pr")
     caller, repo, user = committable_repo(request, revision(request), opens_pr=opens_pr)
     payload = await run_in_threadpool(_parsed, caller.context.store, await request.body())
-    require_quota(caller.context, repo)
-    async with caller.context.commit_locks.hold(repo):
+    context, counted_as = caller.context, Exchange.of(request.scope).caller
+
+    def check() -> None:
+        require_quota(context, repo, counted_as)
+        if opens_pr:
+            require_pull_request(context, counted_as)
+
+    def land(time: float) -> dict[str, Any]:
         # Nothing is awaited inside, so a commit is carried out as a whole.
-        return JSONResponse(_carry_out(request, caller, repo, payload, user, opens_pr=opens_pr))
+        body, ref, made = _carry_out(request, caller, repo, payload, user, time, opens_pr=opens_pr)
+        count_commit(context, repo, ref, made, counted_as)
+        if opens_pr:
+            context.pull_request_limit.spend(counted_as, at=time)
+        return body
+
+    operations = len(payload.operations)
+    return JSONResponse(await context.commit_locks.carry_out(request, repo, land, operations=operations, check=check))
 
 
 def _carry_out(
-    request: Request, caller: Caller, repo: Repo, payload: Payload, user: str, *, opens_pr: bool
-) -> dict[str, Any]:
+    request: Request, caller: Caller, repo: Repo, payload: Payload, user: str, time: float, *, opens_pr: bool
+) -> tuple[dict[str, Any], str, Commit]:
+    """Make the commit. Returns the answer's body, the ref that it moved, and the commit."""
     caller.repo(repo.type, repo.id)  # it may have been deleted meanwhile
     ref = repo.writable_ref(revision(request))
     head = repo.head(ref)
-    if payload.parent and not head.oid.startswith(payload.parent):
-        raise HubError(412, CONFLICT)
+    lost_race = payload.parent is None and caller.context.faults.take_race()
+    if lost_race or (payload.parent and not head.oid.startswith(payload.parent)):
+        raise HubError(412, caller.context.conflict)
     changes = _changes(caller.context.store, head.tree, payload)
     body: dict[str, Any] = {"success": True, "hookOutput": ""}
     if opens_pr:
-        pull_request = repo.discuss(payload.summary, author=user, time=caller.context.clock(), status="open", base=ref)
+        pull_request = repo.discuss(payload.summary, author=user, time=time, status="open", base=ref)
         ref = pull_request.ref
         body["pullRequestUrl"] = f"{request.base_url}{repo.web_path}/discussions/{pull_request.num}"
-    made = repo.commit(
-        ref,
-        changes,
-        title=payload.summary,
-        description=payload.description,
-        author=user,
-        time=caller.context.clock(),
-    )
-    count_commit(caller.context, repo, ref, made)
+    made = repo.commit(ref, changes, title=payload.summary, description=payload.description, author=user, time=time)
     body |= {"commitOid": made.oid, "commitUrl": f"{request.base_url}{repo.web_path}/commit/{made.oid}"}
-    return body
+    return body, ref, made
 
 
 def _parsed(store: LfsStore, body: bytes) -> Payload:
@@ -216,8 +224,11 @@ async def super_squash(request: Request) -> Response:
     caller, repo, user = writable_repo(request)
     body = await json_body(request)
     message = optional(body, "message", str) or "Super-squash"
-    async with caller.context.commit_locks.hold(repo):
+
+    def land(time: float) -> None:
         caller.repo(repo.type, repo.id)  # it may have been deleted meanwhile
         ref = repo.writable_ref(revision(request))
-        repo.commit(ref, {}, title=message, author=user, time=caller.context.clock(), orphan=True)
+        repo.commit(ref, {}, title=message, author=user, time=time, orphan=True)
+
+    await caller.context.commit_locks.carry_out(request, repo, land)
     return JSONResponse({})

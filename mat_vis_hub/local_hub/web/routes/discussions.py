@@ -11,7 +11,8 @@ from starlette.routing import Route
 
 from mat_vis_hub.local_hub.model.repository import BRANCH, Discussion, Repo
 from mat_vis_hub.local_hub.web.errors import HubError
-from mat_vis_hub.local_hub.web.quota import count_commit, require_quota
+from mat_vis_hub.local_hub.web.exchange import Exchange
+from mat_vis_hub.local_hub.web.quota import count_commit, require_pull_request, require_quota, take_discussion
 from mat_vis_hub.local_hub.web.requests import json_body, number, optional, readable_repo, required, writable_repo
 from mat_vis_hub.local_hub.web.responses import iso
 from mat_vis_hub.local_hub.web.routing import API, route
@@ -88,9 +89,15 @@ async def create(request: Request) -> Response:
     user, now = caller.require_user(), caller.context.clock()
     body = await json_body(request)
     is_pull_request = optional(body, "pullRequest", bool) or False
-    description = optional(body, "description", str) or ""
+    description, title = optional(body, "description", str) or "", required(body, "title", str)
+    counted_as = Exchange.of(request.scope).caller
+    if is_pull_request:
+        require_pull_request(caller.context, counted_as)
+        caller.context.pull_request_limit.spend(counted_as)
+    else:
+        take_discussion(caller.context, counted_as)
     discussion = repo.discuss(
-        required(body, "title", str),
+        title,
         author=user,
         time=now,
         status="draft" if is_pull_request else "open",
@@ -142,16 +149,22 @@ async def change_status(request: Request) -> Response:
 async def merge(request: Request) -> Response:
     """Merge a pull request. The merge is a commit: the quota counts it, and refuses it when it is used up."""
     caller, repo, user = writable_repo(request)
-    require_quota(caller.context, repo)
-    async with caller.context.commit_locks.hold(repo):
+    context, counted_as = caller.context, Exchange.of(request.scope).caller
+
+    def land(time: float) -> Response:
         caller.repo(repo.type, repo.id)  # it may have been deleted meanwhile
         discussion = _one(request, repo)
         if discussion.base is None or not _is_open(discussion):
             raise HubError(400, f"Only an open pull request can be merged, and {discussion.num} is not one.")
-        made = repo.merge(discussion, author=user, time=caller.context.clock())
-        count_commit(caller.context, repo, discussion.base, made)
-        event = _event("status-change", user, caller.context.clock(), {"status": "merged"})
+        made = repo.merge(discussion, author=user, time=time)
+        count_commit(context, repo, discussion.base, made, counted_as)
+        event = _event("status-change", user, time, {"status": "merged"})
         return _added(repo, discussion, event, "newStatus")
+
+    def check() -> None:
+        require_quota(context, repo, counted_as)
+
+    return await context.commit_locks.carry_out(request, repo, land, check=check)
 
 
 def _added(repo: Repo, discussion: Discussion, event: dict[str, Any], name: str) -> Response:

@@ -17,6 +17,8 @@ from mat_vis_hub.local_hub.model.trees import File
 from mat_vis_hub.local_hub.web.caller import Caller
 from mat_vis_hub.local_hub.web.context import HubContext
 from mat_vis_hub.local_hub.web.errors import HubError, repo_not_found
+from mat_vis_hub.local_hub.web.exchange import Exchange
+from mat_vis_hub.local_hub.web.quota import take_creation
 from mat_vis_hub.local_hub.web.requests import (
     flag,
     json_body,
@@ -72,6 +74,7 @@ async def create(request: Request) -> Response:
     private = _wants_private(body) or False
     if private and caller.anonymous:
         raise HubError(401, "Invalid username or password.")
+    take_creation(caller.context, Exchange.of(request.scope).caller)
     present = caller.context.repos.get(repo_type, repo_id)
     if present:
         url = f"{request.base_url}{present.web_path}"
