@@ -571,7 +571,76 @@ class ThrottledHfApi(HfApi):
         def snapshot_download(self, *args, **kwargs):
             return downloads.snapshot_download(self, *args, **kwargs)
 
-    # ---- batches and transactions ----
+    # ---- turns, batches and transactions ----
+
+    @contextmanager
+    def turn(
+        self,
+        repo_id: str,
+        *,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        source: str | None = None,
+    ) -> Iterator[None]:
+        """
+        Wait first and read then: hold the sole right to commit to a repository for the length of a `with` block.
+
+        Entering the block waits until a commit could be sent, for the quota as well as for other commits. Inside, no
+        other thread of this process commits to the repository, nor does another process that shares a `sqlite`,
+        `redis` or `postgresql` budget. So what the block reads is still true when it commits, and a commit with
+        `parent_commit=` can only conflict with a writer elsewhere. This holds for all commits that this thread sends
+        to the repository, also those of other objects and of module-level functions.
+
+        The first commit of the block uses the room in the budget for which it has waited. Each further one waits for
+        room of its own. A block that does not commit uses up none.
+
+        Others must not wait for ever. So a block that goes on for 75 seconds without a commit under way may lose its
+        turn: others commit then, and its own next commit waits for a turn again. Upload large files before the block,
+        with `preupload_lfs_files`. The same bound ends the wait of two threads each of which wants what the other
+        one holds; threads that need turns of several repositories should take them in one order.
+
+        Inside the block, do not wait for a commit of another thread, such as one with `run_as_future=True`: it waits
+        for the end of the block. A block inside another one for the same repository, in the same thread, changes
+        nothing.
+
+        Args:
+            repo_id (`str`):
+                The repository, for example `"you/textures"`.
+            repo_type, token (*optional*):
+                As in `HfApi.create_commit`.
+            revision (`str`, *optional*, defaults to `"main"`):
+                The branch that the block is going to commit to, for the log and for a budget that reads its history.
+                The turn is the whole repository's, as the Hub's own lock is.
+            source (`str`, *optional*):
+                Who is writing, for the log of this wait. Defaults to the `source` of the constructor.
+
+        Raises:
+            [`WaitCancelled`]:
+                If the wait for the turn was called off.
+
+        Example:
+        ```python
+        >>> from huggingface_hub import CommitOperationAdd
+        >>> from mat_vis_hub import ThrottledHfApi
+        >>> api = ThrottledHfApi()
+        >>> with api.turn("you/textures", repo_type="dataset"):  # doctest: +SKIP
+        ...     head = api.repo_info("you/textures", repo_type="dataset").sha
+        ...     index = api.hf_hub_download("you/textures", "index.json", repo_type="dataset", revision=head)
+        ...     api.create_commit(
+        ...         "you/textures",
+        ...         [CommitOperationAdd("index.json", changed(index))],
+        ...         commit_message="Update the index",
+        ...         repo_type="dataset",
+        ...         parent_commit=head,
+        ...     )
+
+        ```
+        """
+        transport.install()
+        api = self._with_source(source)
+        with api._throttle(repo_id, repo_type, revision, token).turn():
+            yield
 
     def transact(
         self,
@@ -590,8 +659,9 @@ class ThrottledHfApi(HfApi):
         """
         Read, change, commit; where another writer commits first (412), read and change again.
 
-        Every read of a try sees one commit, and what is committed lands on top of exactly that one. A refusal in
-        between is waited out, and is no conflict.
+        Every read of a try sees one commit, and what is committed lands on top of exactly that one. Each try takes its
+        turn before it reads, as in [`turn`], so only a writer elsewhere can come first. A refusal in between is waited
+        out, and is no conflict.
 
         Args:
             repo_id (`str`):

@@ -64,7 +64,8 @@ class PaceEvent:
         source, repo_id, repo_type, revision (`str`): As in [`ThrottleEvent`].
         reason (`str`):
             Why it would be refused: `"gate"`, if another commit of this process has been refused; `"budget"`, if the
-            window is used up; `"refused"`, if another process that shares the budget has been refused.
+            window is used up; `"refused"`, if another process that shares the budget has been refused; `"turn"`, if
+            another commit to the repository is under way.
         wait_s (`float`): Seconds until it is sent.
         elapsed_s (`float`): Seconds since the call began.
         used (`int`, *optional*): Commits counted in the window, if there is a budget.

@@ -15,11 +15,10 @@ from bisect import bisect_left, insort
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
-from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.per_process import PerProcess
 
-LONGEST_COMMIT = 75.0  # real seconds; the Hub cuts a commit off after 60, so one that takes longer is not waited for
 _MOST_CLOSED = 1000
 _numbers = itertools.count()
 
@@ -65,7 +64,8 @@ class Permit:
         self._number = next(_numbers)
         self._granted: threading.Event | None = None  # made by the first wait
         self._thread = 0  # the thread that acquires it
-        self.sending_since: float | None = None  # on the real clock; set while the commit is sent
+        # On the real clock. Set while the commit is sent, and while a block of code holds the permit between commits.
+        self.active_since: float | None = None
 
     def __lt__(self, other: Permit) -> bool:
         return self._number < other._number
@@ -74,7 +74,7 @@ class Permit:
         """
         Wait until no other commit is under way, unless this thread holds a permit already.
 
-        A commit that takes longer than [`LONGEST_COMMIT`] is not waited for.
+        A holder that has been active for longer than [`LONGEST_COMMIT`] is not waited for.
 
         Args:
             wait (`Callable`):
@@ -114,7 +114,7 @@ class Permit:
         """Take the place of a holder that hangs. Its own `release` changes nothing then."""
         gate = self._gate
         with gate._lock:
-            since = gate._holder.sending_since if gate._holder is not None else None
+            since = gate._holder.active_since if gate._holder is not None else None
             hangs = since is not None and time.monotonic() - since >= LONGEST_COMMIT
             if hangs and gate._waiting[:1] == [self]:
                 gate._holder = self

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeVar
 
-from mat_vis_hub import errors, gate
+from mat_vis_hub import errors, turn
 from mat_vis_hub._hub.errors import refused_response
-from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub._internal import clock, interrupt
 from mat_vis_hub._internal.sanitize import elapsed
-from mat_vis_hub.gate import Permit
+from mat_vis_hub.gate import Gate
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.policy import CONTENTION_RETRIES, RetryPolicy
+from mat_vis_hub.turn import Turn
 
 if TYPE_CHECKING:  # most commits are not refused, and many have no budget: what these need is loaded by the first one
     from mat_vis_hub.budget.fail_open import FailOpenBudget
     from mat_vis_hub.budget.protocol import Reservation
-    from mat_vis_hub.budget.reservation import ReservedCommit
     from mat_vis_hub.events import Event
-    from mat_vis_hub.retry_after import Cooldown, Refusal
+    from mat_vis_hub.retry_after import Refusal
 
 T = TypeVar("T")
 
 _WORTH_EMITTING = 1.0  # seconds; another commit's refusal may move the reopening by as little as jitter
 _SAME_MOMENT = 0.01  # seconds; a budget counts in milliseconds
-_SHORT_TURN = 5.0  # real seconds; a longer wait for another commit of this process is emitted
+_SHORT_TURN = 5.0  # real seconds; a longer wait for another commit is emitted
+_LEASE_POLL = 0.03  # real seconds, on average, between two looks whether another process has given the lease back
 
 
 class Caller(Protocol):
@@ -68,7 +69,6 @@ _current: ContextVar[Throttle | None] = ContextVar("mat_vis_hub_throttle", defau
 current = _current.get
 """The call of ours that this thread is in, or `None`."""
 
-_NO_BUDGET = nullcontext()
 _WHY = {"commits": "the Hub refuses commits for now (429)", "lock": "another commit is under way (409)"}
 
 
@@ -140,49 +140,34 @@ class Throttle:
         """
         repository = self.target.repository
         assert repository is not None  # a commit goes to a repository
-        its_gate = gate.current.value.of(repository)
-        permit = Permit(its_gate)
+        its_turn = turn.of_block(repository) or Turn(self.caller, repository)
         try:
             while True:
-                with _NO_BUDGET if self.caller.budget is None else self._reservation(repository) as reserved:
-                    permit.acquire(partial(self.wait_for_turn, its_gate))
-                    while its_gate.reopens_at > self._ready_at and self.wait_for_reopening(its_gate.reopens_at):
-                        pass
-                    permit.sending_since = time.monotonic()
-                    try:
-                        result = attempt()
-                    except Exception as error:
-                        refusal = _refusal(error)
-                        if refusal is None:
-                            raise
-                        wait, hint = self._next_wait(refusal)
-                        concerns_all = not (refusal.other_action or refusal.is_contention)
-                        until = its_gate.close(wait) if concerns_all else clock.monotonic() + wait
-                        if reserved is not None:
-                            if concerns_all:
-                                reserved.refused(_cooldown(refusal, wait))
-                            else:
-                                reserved.cancel()
-                            permit.release()  # the budget decides which commit goes next
-                        refused = error
-                    else:
-                        its_gate.open()
-                        return result
-                    finally:
-                        permit.sending_since = None
+                its_turn.take(self, self.target.revision)
+                try:
+                    result = attempt()
+                except BaseException as error:
+                    refusal = _refusal(error) if isinstance(error, Exception) else None
+                    if refusal is None or not isinstance(error, Exception):
+                        its_turn.ended(error)
+                        raise
+                    wait, hint = self._next_wait(refusal)
+                    until = its_turn.refused(refusal, wait)
+                    refused = error
+                else:
+                    its_turn.ended()
+                    return result
                 if not can_retry:
                     raise refused
                 self._wait_out(refused, refusal, until, hint)
         finally:
-            permit.release()
+            its_turn.commit_is_over()
 
-    def _reservation(self, repository: Repository) -> ReservedCommit:
-        from mat_vis_hub.budget.reservation import ReservedCommit
-
-        budget = self.caller.budget
-        assert budget is not None
-        budget.saw(repository, self.target.revision)
-        return ReservedCommit(budget, repository, self.wait_for_reservation)
+    def turn(self) -> AbstractContextManager[None]:
+        """The context in which this thread holds the turn of the target's repository."""
+        repository = self.target.repository
+        assert repository is not None
+        return turn.block(self.caller, self, repository, self.target.revision)
 
     # ---- waiting ---------------------------------------------------------------------------------------
 
@@ -281,7 +266,7 @@ class Throttle:
             why = f"{reservation.used} of {reservation.limit} commits are used"
         return self._wait(until, reservation.reason, why, reservation)
 
-    def wait_for_turn(self, its_gate: gate.Gate, granted: threading.Event, seconds: float) -> bool:
+    def wait_for_turn(self, its_gate: Gate, granted: threading.Event, seconds: float) -> bool:
         """Wait for another commit of this process; returns whether to stop waiting."""
         if self._waited + its_gate.reopens_at - clock.monotonic() > self._patience:
             return True  # as in `_wait`
@@ -294,6 +279,19 @@ class Throttle:
                     return True
                 self._emit_pace(clock.monotonic() + seconds, "turn")
             return wait.for_event(seconds) or self.elapsed_s > self._patience
+
+    def wait_for_lease(self, acquire: Callable[[], bool]) -> None:
+        """Wait for a commit of another process, unless that takes too long: the Hub itself orders them then."""
+        if acquire():
+            return
+        began, longest = time.monotonic(), max(1.0, self._patience - self.elapsed_s)
+        emitted = self._emitted_until > clock.monotonic()
+        with interrupt.Wait(self._scope) as wait:
+            while not acquire() and (waited := time.monotonic() - began) < longest:
+                if waited >= _SHORT_TURN and not emitted:
+                    self._emit_pace(clock.monotonic() + LONGEST_COMMIT, "turn")
+                    emitted = True
+                wait.for_event(_LEASE_POLL * random.uniform(0.5, 1.5))
 
     @property
     def _patience(self) -> float:
@@ -368,12 +366,6 @@ class Throttle:
         from mat_vis_hub import events
 
         self._emit(events.RecoveredEvent(**self.target.names, oid=oid))
-
-
-def _cooldown(refusal: Refusal, wait: float) -> Cooldown:
-    from mat_vis_hub.retry_after import Cooldown
-
-    return Cooldown(wait, refusal.limit, refusal.window)
 
 
 def _refusal(error: Exception) -> Refusal | None:

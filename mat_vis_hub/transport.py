@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from huggingface_hub import HfApi
 from huggingface_hub.utils import get_session
 
-from mat_vis_hub import errors, throttle
+from mat_vis_hub import errors, throttle, turn
 from mat_vis_hub._hub.errors import is_refusal, raise_refusal
 from mat_vis_hub._hub.routes import Route, route_of
 from mat_vis_hub._internal import clock, sanitize
@@ -87,7 +87,7 @@ def _wrap(cls: Any) -> None:
 
     @functools.wraps(send)
     def wrapped(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        caller = _caller_of(client, request)
+        caller = _caller_of(client, request) or _caller_of_block(client, request)
         if caller is None or _thread.sending:  # redirects, and a subclass that calls super().send
             return send(client, request, *args, **kwargs)
         route = route_of(request.method, str(request.url))
@@ -120,6 +120,19 @@ def _caller_of(client: Any, request: Any) -> Caller | None:
         caller = _thread.job or (_everywhere[-1] if _everywhere else None)
     # Another client in this thread, such as a hook's, does not talk to the Hub.
     return caller if caller is not None and client is get_session() else None
+
+
+def _caller_of_block(client: Any, request: Any) -> Caller | None:
+    """Who holds the turn for a commit that this thread sends inside of a block of `turn`."""
+    if not turn.is_in_block() or client is not get_session():
+        return None
+    route = route_of(request.method, str(request.url))
+    if route is None or route.kind != "commit":
+        return None
+    repository, _ = route.about()
+    held = turn.of_block(repository) if repository is not None else None
+    caller: Caller | None = held.caller if held is not None else None
+    return caller
 
 
 def _commit(attempt: Callable[[], Any], request: Any, caller: Caller, route: Route) -> Any:

@@ -16,6 +16,7 @@ LAYERS = [
     ["_hub"],
     ["retry_after", "events"],
     ["policy", "gate", "hooks", "budget"],
+    ["turn"],
     ["throttle"],
     ["transport", "commits"],
     ["api"],

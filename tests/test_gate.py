@@ -150,7 +150,7 @@ class TestOrder:
         def timed_out(granted: threading.Event, seconds: float) -> bool:
             asked.append(seconds)
             if len(asked) == 2:
-                hanging.sending_since = 0.0
+                hanging.active_since = 0.0
                 monkeypatch.setattr("mat_vis_hub.gate.LONGEST_COMMIT", 0.0)
             return False
 

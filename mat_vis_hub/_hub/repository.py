@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import constants
 
+LONGEST_COMMIT = 75.0  # real seconds; the Hub cuts a commit off after 60, so one that takes longer is not waited for
+
 
 class Repository(NamedTuple):
     """

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mat_vis_hub.budget.protocol import WINDOW as WINDOW
     from mat_vis_hub.budget.protocol import BudgetStatus as BudgetStatus
     from mat_vis_hub.budget.protocol import CommitBudget as CommitBudget
+    from mat_vis_hub.budget.protocol import Lease as Lease
+    from mat_vis_hub.budget.protocol import LeasingBudget as LeasingBudget
     from mat_vis_hub.budget.protocol import Reservation as Reservation
     from mat_vis_hub.budget.url import as_budget as as_budget
     from mat_vis_hub.budget.url import from_url as from_url
@@ -26,6 +28,8 @@ else:
         "CommitBudget": "budget.protocol",
         "Cooldown": "retry_after",
         "FailOpenBudget": "budget.fail_open",
+        "Lease": "budget.protocol",
+        "LeasingBudget": "budget.protocol",
         "Repository": "_hub.repository",
         "Reservation": "budget.protocol",
         "as_budget": "budget.url",

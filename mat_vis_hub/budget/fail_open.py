@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
-from mat_vis_hub.budget.protocol import LIMIT, BudgetStatus, CommitBudget, Reservation
+from mat_vis_hub.budget.protocol import LIMIT, BudgetStatus, CommitBudget, Lease, Reservation
 from mat_vis_hub.retry_after import Cooldown
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class FailOpenBudget(AbstractContextManager["FailOpenBudget"]):
         self._strict = bool(getattr(budget, "strict", False))
         self._paused_until = -math.inf
         self._failing = False
+        self._no_lease_until = -math.inf
 
     def __repr__(self) -> str:
         return f"FailOpenBudget({self.budget!r})"
@@ -76,6 +77,24 @@ class FailOpenBudget(AbstractContextManager["FailOpenBudget"]):
     def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
         self._try(lambda: self.budget.refused(repository, reservation, cooldown), None)
 
+    def lease(self, repository: Repository) -> Lease | None:
+        """The lease of that repository; `None` if the budget has none, or fails."""
+        lease = getattr(self.budget, "lease", None)
+        if not callable(lease) or clock.monotonic() < max(self._paused_until, self._no_lease_until):
+            return None
+        return _FailOpenLease(lease(repository), self._lease_failed)
+
+    def _lease_failed(self, error: Exception) -> None:
+        if self._strict:
+            raise error
+        if self._no_lease_until == -math.inf:
+            _logger.warning(
+                "Commits go on without the lease of their budget, so another process may commit at the same moment and"
+                " one of the two be refused (409), which is waited out. %s",
+                error,
+            )
+        self._no_lease_until = clock.monotonic() + _PAUSE
+
     def status(self, repository: Repository) -> BudgetStatus:
         return self.budget.status(repository)
 
@@ -108,6 +127,31 @@ class FailOpenBudget(AbstractContextManager["FailOpenBudget"]):
             self._failing = False
             _logger.warning("The budget works again.")
         return result
+
+
+class _FailOpenLease:
+    """A lease that is treated as taken if it cannot be had."""
+
+    def __init__(self, lease: Lease, failed: Callable[[Exception], None]) -> None:
+        self._lease = lease
+        self._failed = failed
+
+    def acquire(self) -> bool:
+        try:
+            return self._lease.acquire()
+        except _BUGS:
+            raise
+        except Exception as error:
+            self._failed(error)
+            return True
+
+    def release(self) -> None:
+        try:
+            self._lease.release()
+        except _BUGS:
+            raise
+        except Exception as error:  # it ends by itself, and the commit may have landed
+            _logger.debug("A lease could not be given back: %s", error)
 
 
 def _at_once(id: str) -> Reservation:

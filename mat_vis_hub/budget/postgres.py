@@ -6,6 +6,7 @@ what the writers' own clocks say. It takes several round trips; Redis takes one.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -14,14 +15,16 @@ from typing import Any, TypeVar
 import psycopg
 import psycopg.conninfo
 
+from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub._internal.per_process import Connection
 from mat_vis_hub.budget.sliding_window import Quota, Window
 from mat_vis_hub.budget.sql import COLUMNS, OPEN, REPOSITORIES, SCHEMA, SqlWindow, drop_what_is_over
-from mat_vis_hub.budget.stored import Backfill, StoredBudget
+from mat_vis_hub.budget.stored import Backfill, StoredBudget, name_of
 
 T = TypeVar("T")
 
 _CONNECT = 2  # seconds to connect
+_LEASE_WAIT = 500  # milliseconds that the server keeps one who waits for a lease in its queue
 _ANSWER = 5  # seconds to answer, which includes waiting for the transactions of others; they take milliseconds
 
 # With no statistics or old ones, Postgres would read and sort a whole queue rather than walk its index.
@@ -54,6 +57,7 @@ class PostgresBudget(StoredBudget):
             psycopg.conninfo.conninfo_to_dict(url)
         except psycopg.Error:
             raise ValueError("libpq does not accept this URL") from None  # its own message may quote the password
+        self._url = url
         self._connection: Connection[_Session] = Connection(partial(_Session, url))
 
     def open(self) -> None:
@@ -93,12 +97,15 @@ class PostgresBudget(StoredBudget):
         key, *stored = found
         return SqlWindow(execute, key, stored, now, own)
 
+    def lease(self, repository: Repository) -> _Lease:
+        return _Lease(self, self._url, repository)
+
     def close(self) -> None:
         self._connection.close()
 
 
 class _Cut(psycopg.OperationalError):
-    """The connection had been cut before the transaction was committed."""
+    """The connection had been cut before the transaction was committed. It can be begun again."""
 
 
 class _Session:
@@ -106,13 +113,7 @@ class _Session:
 
     def __init__(self, url: str) -> None:
         self.fresh = True
-        self.driver = psycopg.connect(
-            url,
-            autocommit=True,
-            connect_timeout=_CONNECT,
-            tcp_user_timeout=_ANSWER * 1000,
-            application_name="mat_vis_hub",
-        )
+        self.driver = _connect(url)
         try:
             self.driver.execute(_SESSION)
             if not self._has_tables():
@@ -135,6 +136,75 @@ class _Session:
 
     def close(self) -> None:
         self.driver.close()
+
+
+def _connect(url: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        url,
+        autocommit=True,
+        connect_timeout=_CONNECT,
+        tcp_user_timeout=_ANSWER * 1000,
+        application_name="mat_vis_hub",
+    )
+
+
+class _Lease:
+    """
+    An advisory lock, held by a transaction on a connection of its own.
+
+    The server gives it back when the connection breaks, and ends a session that has done nothing for too long. Those
+    who wait do so in the server's queue, first come, first served.
+    """
+
+    def __init__(self, budget: PostgresBudget, url: str, repository: Repository) -> None:
+        self._reporting = budget.reporting
+        self._connection: Connection[_LeaseSession] = Connection(partial(_LeaseSession, url, _lock_of(repository)))
+
+    def acquire(self) -> bool:
+        return self._reporting(self._acquire)
+
+    def _acquire(self) -> bool:
+        with suppress(_Cut), self._connection.held() as session:
+            return session.acquire()
+        with self._connection.held() as session:
+            return session.acquire()
+
+    def release(self) -> None:
+        self._connection.close()
+
+
+class _LeaseSession:
+    """A connection for one lease."""
+
+    def __init__(self, url: str, lock: int) -> None:
+        self._driver = _connect(url)
+        self._lock = lock
+        self._holds_it = False
+
+    def acquire(self) -> bool:
+        if self._holds_it:
+            try:
+                self._driver.execute("SELECT 1")  # the session is not idle
+            except psycopg.OperationalError as error:
+                raise _Cut(*error.args) from error
+            return True
+        try:
+            self._driver.execute(
+                f"BEGIN; SET LOCAL lock_timeout = {_LEASE_WAIT}; SET LOCAL idle_in_transaction_session_timeout ="
+                f" {round(LONGEST_COMMIT * 1000)}; SELECT pg_advisory_xact_lock({self._lock})".encode()
+            )
+        except psycopg.errors.LockNotAvailable:
+            self._driver.execute("ROLLBACK")
+            return False
+        self._holds_it = True
+        return True
+
+    def close(self) -> None:
+        self._driver.close()
+
+
+def _lock_of(repository: Repository) -> int:
+    return int.from_bytes(hashlib.sha256(name_of(repository).encode()).digest()[:8], "big", signed=True)
 
 
 @cache

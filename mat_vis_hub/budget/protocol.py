@@ -58,6 +58,8 @@ class CommitBudget(Protocol):
     """
     Counts the commits of all writers that share it, and lets them commit first come, first served.
 
+    A budget that several processes share can have a method more, see [`LeasingBudget`].
+
     Every method may be called from any thread and any process, and none of them waits or polls. If the place where the
     count is kept fails, they raise, and [`FailOpenBudget`] commits without a budget.
     """
@@ -82,6 +84,35 @@ class CommitBudget(Protocol):
 
     def close(self) -> None:
         """Close files and connections."""
+
+
+class Lease(Protocol):
+    """
+    One writer's way to the lease of a repository, which at most one writer holds at a time.
+
+    A lease that is not given back ends by itself: when the process of its holder dies, and [`LONGEST_COMMIT`] seconds
+    after it was taken or renewed. It only saves refusals, since the Hub lets no two commits happen at once either. So
+    it does no harm if a lease is lost, or taken by two.
+    """
+
+    def acquire(self) -> bool:
+        """
+        Take the lease if it is free, or renew it if it is held.
+
+        It is called again, several times a second, until it returns `True` or the writer does not want to wait any
+        longer. Those who wait should get ahead of a writer that has just given the lease back. Waits for half a second
+        at most.
+        """
+
+    def release(self) -> None:
+        """Give the lease back, or stop waiting for it. It is not used again."""
+
+
+class LeasingBudget(CommitBudget, Protocol):
+    """A [`CommitBudget`] whose writers also take a lease, so that they do not meet the commit lock of the Hub (409)."""
+
+    def lease(self, repository: Repository) -> Lease:
+        """The lease of that repository. Nothing is taken yet."""
 
 
 def capped(cooldown: Cooldown) -> Cooldown:

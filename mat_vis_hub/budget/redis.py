@@ -17,15 +17,44 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub.budget.protocol import BudgetStatus, Reservation
 from mat_vis_hub.budget.sliding_window import Quota, Row, Window, new_id, place_of, status_of
-from mat_vis_hub.budget.stored import Backfill, StoredBudget
+from mat_vis_hub.budget.stored import Backfill, StoredBudget, name_of
 from mat_vis_hub.retry_after import Cooldown
 
 T = TypeVar("T")
 
 _TIMEOUT = 2.0  # seconds for the server to answer; it does so in less than a millisecond, unless its machine is busy
 _KEYS = ("row", "counted", "queue", "waiting", "open")
+_NEXT = 3.0  # seconds after which the one who is next is taken for dead, unless it has asked again
+
+# Only the one who is next gets the lease. So a process that commits without pause cannot keep the others out.
+_ACQUIRE = """
+local lease, next = KEYS[1], KEYS[2]
+local token, milliseconds, milliseconds_next = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('GET', lease) == token then
+    redis.call('PEXPIRE', lease, milliseconds)
+    return 1
+end
+local first = redis.call('GET', next)
+if first and first ~= token then
+    return 0
+end
+if redis.call('SET', lease, token, 'NX', 'PX', milliseconds) then
+    redis.call('DEL', next)
+    return 1
+end
+redis.call('SET', next, token, 'PX', milliseconds_next)
+return 0
+"""
+_RELEASE = """
+for _, key in ipairs(KEYS) do
+    if redis.call('GET', key) == ARGV[1] then
+        redis.call('DEL', key)
+    end
+end
+"""
 
 
 class RedisBudget(StoredBudget):
@@ -61,6 +90,9 @@ class RedisBudget(StoredBudget):
         window = _RedisWindow(run)
         return decision(window), window
 
+    def lease(self, repository: Repository) -> _Lease:
+        return _Lease(self, self._client, repository)
+
     def close(self) -> None:
         self._client.close()
 
@@ -90,6 +122,24 @@ class RedisBudget(StoredBudget):
 @cache
 def _source() -> str:
     return files("mat_vis_hub.budget").joinpath("sliding_window.lua").read_text(encoding="utf-8")
+
+
+class _Lease:
+    """A key that expires. It holds a token of its holder, who alone deletes it."""
+
+    def __init__(self, budget: RedisBudget, client: redis.Redis, repository: Repository) -> None:
+        self._reporting = budget.reporting
+        self._keys = [f"mat_vis_hub:1:{{{name_of(repository)}}}:{key}" for key in ("lease", "next")]
+        self._token = uuid.uuid4().hex
+        self._acquire = client.register_script(_ACQUIRE)
+        self._release = client.register_script(_RELEASE)
+
+    def acquire(self) -> bool:
+        arguments = (self._token, round(LONGEST_COMMIT * 1000), round(_NEXT * 1000))
+        return bool(self._reporting(lambda: self._acquire(keys=self._keys, args=arguments)))
+
+    def release(self) -> None:
+        self._reporting(lambda: self._release(keys=self._keys, args=(self._token,)))
 
 
 class _RedisWindow(Window):

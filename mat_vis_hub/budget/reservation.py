@@ -57,7 +57,10 @@ class ReservedCommit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Confirm, unless the commit certainly did not land."""
+        self.settle(error)
+
+    def settle(self, error: BaseException | None) -> None:
+        """The commit has landed, or failed with `error`: confirm, unless it certainly did not land."""
         if isinstance(error, Exception) and not may_have_landed(error):
             self.cancel()
         elif self._budget is not None and self._reservation is not None:

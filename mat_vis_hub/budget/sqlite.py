@@ -8,20 +8,24 @@ was counted before is then carried over by the wall clock.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub._internal import clock
+from mat_vis_hub._internal.file_lock import FileLock
 from mat_vis_hub._internal.per_process import Connection
 from mat_vis_hub.budget.memory import milliseconds
 from mat_vis_hub.budget.sliding_window import NEVER, Quota, Window
 from mat_vis_hub.budget.sql import COLUMNS, COUNTED, OPEN, REPOSITORIES, SCHEMA, WAITING, SqlWindow, drop_what_is_over
-from mat_vis_hub.budget.stored import Backfill, StoredBudget
+from mat_vis_hub.budget.stored import Backfill, StoredBudget, name_of
 
 T = TypeVar("T")
 
@@ -32,6 +36,7 @@ _SLACK = 1000  # ms; nothing is counted later than now, unless the clock has sta
 
 _ROW = f"SELECT id, boot, epoch, {COLUMNS} FROM {REPOSITORIES} WHERE name = ?"
 _LATEST = f"SELECT MAX(moment) FROM {COUNTED} WHERE repository = ?"
+_hanging: set[object] = set()  # holders of locks that have been waited for in vain, so that it happens once
 
 
 class SQLiteBudget(StoredBudget):
@@ -75,8 +80,55 @@ class SQLiteBudget(StoredBudget):
             execute("COMMIT")
             return result, window
 
+    def lease(self, repository: Repository) -> _Lease:
+        return _Lease(self, self._path, repository)
+
     def close(self) -> None:
         self._file.close()
+
+
+class _Lease:
+    """
+    Two locks on files beside the database: the lease itself, and the place of the one who gets it next.
+
+    Only the one who is next asks for the lease. So a process that commits without pause cannot keep the others out.
+    """
+
+    def __init__(self, budget: SQLiteBudget, path: Path, repository: Repository) -> None:
+        key = hashlib.sha256(name_of(repository).encode()).hexdigest()[:16]
+        self._reporting = budget.reporting
+        self._lease = FileLock(path.with_name(f"{path.name}-{key}.lease"), path)
+        self._next = FileLock(path.with_name(f"{path.name}-{key}.next"), path)
+        self._holder: object = None  # who held the lock that this one waits for, at the last look ...
+        self._since = 0.0  # ... and since when
+
+    def acquire(self) -> bool:
+        return self._reporting(self._acquire)
+
+    def _acquire(self) -> bool:
+        if self._lease.is_held:
+            self._lease.renew()
+            return True
+        if not (self._next.is_held or self._next.acquire()):
+            return self._hangs(self._next)
+        if not self._lease.acquire():
+            return self._hangs(self._lease)
+        self._next.release()
+        return True
+
+    def _hangs(self, lock: FileLock) -> bool:
+        """Whether the holder has kept the lock for longer than a commit can take: then this one goes without it."""
+        holder, now = lock.holder(), time.monotonic()
+        if holder != self._holder:
+            self._holder, self._since = holder, now
+        hangs = holder is not None and (holder in _hanging or now - self._since >= LONGEST_COMMIT)
+        if hangs:
+            _hanging.add(holder)
+        return hangs
+
+    def release(self) -> None:
+        self._lease.release()
+        self._next.release()
 
 
 class _File:

@@ -1,7 +1,8 @@
 """Optimistic concurrency: read, change, commit, and start again if another writer has committed meanwhile.
 
 All reads of one attempt see the same commit, and the new commit names it as its parent. If the branch has moved, the
-Hub answers 412, and the next attempt reads again. Threads of one process take turns, which avoids conflicts.
+Hub answers 412, and the next attempt reads again. A `ThrottledHfApi` takes its turn first and reads then, so only a
+writer elsewhere can move the branch meanwhile.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import copy
 import random
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,6 @@ from mat_vis_hub._hub.errors import status_of
 from mat_vis_hub._hub.operations import forget_remote, is_unchanged
 from mat_vis_hub._hub.repository import check_repo_type
 from mat_vis_hub._internal import clock
-from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub._internal.sanitize import elapsed, without_secrets
 from mat_vis_hub.commits.staging import checked_path
 from mat_vis_hub.events import ConflictEvent
@@ -30,7 +30,6 @@ from mat_vis_hub.hooks import Hook, print_line
 
 _SHORTEST_ATTEMPT = 0.5  # seconds; the range of a wait starts at the duration of the attempt, and doubles
 _LONGEST_WAIT = 30.0  # seconds
-_TURN_TIMEOUT = 60.0  # real seconds; a thread that hangs delays the others no longer than this
 
 
 class Snapshot:
@@ -125,9 +124,13 @@ def transact(
         "commit_description": commit_description,
         "num_threads": num_threads,
     }
-    conflicts = _Conflicts(max_conflicts, emit, _event_fields(api, repo_id, repo_type, branch, token, source))
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
+    if callable(take_turn := getattr(api, "turn", None)):  # a `ThrottledHfApi`
+        turn = partial(take_turn, **where, revision=branch)
+    fields = _event_fields(api, repo_id, repo_type, branch, token, source)
+    conflicts = _Conflicts(max_conflicts, emit, fields, owner=_owner_of_waits(api))
     while True:
-        with _turn(api.endpoint, repo_type or "", repo_id, branch):
+        with turn():
             began = clock.monotonic()
             snapshot = Snapshot(api, _head(api, branch, where), where)
             # Copies, because huggingface_hub marks an operation with what the branch held when it was first sent.
@@ -146,8 +149,9 @@ def transact(
 class _Conflicts:
     """Counts the conflicts of one transaction: emits each, and waits for the next attempt or gives up."""
 
-    def __init__(self, most: int, emit: Hook, fields: dict[str, str]) -> None:
+    def __init__(self, most: int, emit: Hook, fields: dict[str, str], *, owner: object) -> None:
         self._most = most
+        self._owner = owner
         self._emit = emit
         self._fields = fields
         self._count = 0
@@ -170,7 +174,7 @@ class _Conflicts:
                 error=conflict,
             )
         )
-        clock.wait(wait)
+        clock.wait(wait, owner=self._owner)
 
     def _give_up(self, conflict: HfHubHTTPError, seconds: float) -> NoReturn:
         if hasattr(conflict, "add_note"):  # Python 3.11+
@@ -184,19 +188,9 @@ class _Conflicts:
         raise conflict
 
 
-_turns: PerProcess[dict[tuple[str, ...], threading.RLock]] = PerProcess(dict)
-
-
-@contextmanager
-def _turn(*branch: str) -> Iterator[None]:
-    """Let one thread at a time work on a branch. It only saves conflicts: after a timeout, the thread goes ahead."""
-    lock = _turns.value.setdefault(branch, threading.RLock())
-    acquired = lock.acquire(timeout=_TURN_TIMEOUT)
-    try:
-        yield
-    finally:
-        if acquired:
-            lock.release()
+def _owner_of_waits(api: HfApi) -> object:
+    """Whose waits they are, so that `ThrottledHfApi.cancel_waits` calls them off."""
+    return getattr(getattr(api, "waits", None), "scope", None)
 
 
 def _backoff(conflicts: int, attempt_took: float) -> float:
