@@ -30,7 +30,7 @@ def test_missing_metadata_gives_a_warning(commit, content):
         commit(Add("README.md", content))
 
 
-@pytest.mark.parametrize("metadata", ["license: [", "- a\n- list", "just words"])
+@pytest.mark.parametrize("metadata", ["license: [", "- a\n- list", "just words", "license: apache2"])
 def test_invalid_metadata_prevents_the_commit(local_hub, commit, metadata):
     with pytest.raises(ValueError, match=r"Invalid metadata in README\.md"):
         commit(readme(metadata))
