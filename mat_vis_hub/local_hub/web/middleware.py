@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
@@ -24,6 +23,7 @@ from mat_vis_hub.local_hub.recorder import SeenRefusal, SeenRequest
 from mat_vis_hub.local_hub.timeline import Job, timeline
 from mat_vis_hub.local_hub.web.context import HubContext
 from mat_vis_hub.local_hub.web.exchange import DeliveredLate, Exchange
+from mat_vis_hub.local_hub.web.responses import request_id
 from mat_vis_hub.local_hub.web.routing import repo_key
 
 
@@ -141,7 +141,7 @@ class HubMiddleware:
     def _common_headers(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         headers = {"date": formatdate(self._context.clock(), usegmt=True)}
         if not exchange.from_gateway:
-            headers["x-request-id"] = f"Root=1-{uuid.uuid4()}"
+            headers["x-request-id"] = request_id(exchange.scope)
             headers |= self._ratelimit_headers(exchange)
         return [(name.encode(), value.encode()) for name, value in headers.items()]
 

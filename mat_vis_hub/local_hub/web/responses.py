@@ -1,10 +1,13 @@
-"""What routes put into their answers: dates, and links to the next page."""
+"""What answers consist of: dates, links to the next page, and the id of the request."""
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timezone
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.types import Scope
 
 
 def iso(time: float) -> str:
@@ -16,3 +19,10 @@ def iso(time: float) -> str:
 def next_page(request: Request, **parameters: str | int) -> dict[str, str]:
     """Return the `Link` header to the next page, which is this request with other query parameters."""
     return {"Link": f'<{request.url.include_query_params(**parameters)}>; rel="next"'}
+
+
+def request_id(scope: Scope) -> str:
+    """Return a new id of the Hub's own. The client's id follows it, if the client sent one."""
+    headers = Headers(scope=scope)
+    sent = headers.get("x-amzn-trace-id") or headers.get("x-request-id")
+    return f"Root=1-{uuid.uuid4()};{sent}" if sent else f"Root=1-{uuid.uuid4()}"

@@ -1,8 +1,10 @@
 """What all answers have in common."""
 
 import email.utils
+import re
 
 import pytest
+from huggingface_hub.utils import RepositoryNotFoundError
 
 from tests.local_hub.conftest import CLOCK
 
@@ -34,6 +36,16 @@ def test_the_date_is_that_of_the_hubs_clock(ask):
         CLOCK.advance(90)
         date = email.utils.parsedate_to_datetime(ask("GET", "/nowhere").headers["Date"])
         assert date.timestamp() == int(CLOCK.now())
+
+
+def test_the_clients_id_follows_the_hubs(ask, api):
+    for name in ("X-Request-Id", "X-Amzn-Trace-Id"):
+        answer = ask("GET", "/nowhere", headers={name: "mine"})
+        assert re.fullmatch("Root=1-[0-9a-f-]{36};mine", answer.headers["X-Request-Id"])
+    with pytest.raises(RepositoryNotFoundError) as caught:
+        api.repo_info("you/missing")
+    sent = caught.value.response.request.headers["X-Amzn-Trace-Id"]
+    assert f";{sent})" in str(caught.value)
 
 
 def test_request_ids_differ(ask):
