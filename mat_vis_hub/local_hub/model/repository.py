@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mat_vis_hub.local_hub.model.errors import MergeConflict, RevisionNotFound
-from mat_vis_hub.local_hub.model.trees import EMPTY, Changes, Tree, difference
+from mat_vis_hub.local_hub.model.trees import EMPTY, Changes, File, Tree, difference
 
 REPO_TYPES = ("model", "dataset", "space")
 BRANCH, TAG, PULL_REQUEST = "refs/heads/", "refs/tags/", "refs/pr/"
@@ -123,14 +123,15 @@ class Repo:
     ) -> Commit:
         """Commit `changes` on top of `ref`. With `orphan`, keep the ref's tree but drop its history."""
         head = self.head(ref) if ref in self.refs else None
-        tree = (head.tree if head else EMPTY).changed(changes)
+        base = head.tree if head else EMPTY
+        tree = base.changed(changes)
         parents = () if orphan or head is None else (head.oid, *([merging.oid] if merging else []))
         serial = len(self.commits)
         headers = [f"tree {tree.oid}", *(f"parent {oid}" for oid in parents), f"author {author} {time} {serial}"]
         text = "\n".join([*headers, "", title, "", description])
         oid = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        if orphan:
-            changes = difference(EMPTY, tree)
+        # As in git, a file that was sent unchanged is not part of the commit.
+        changes = difference(base if parents else EMPTY, tree)
         commit = Commit(oid, parents, title, description, author, time, serial, changes, tree)
         if self.storage:
             self.storage.save_commit(self, commit)
@@ -157,7 +158,7 @@ class Repo:
         self.save()
         return discussion
 
-    def merge(self, pull_request: Discussion, *, author: str, time: float, description: str = "") -> Commit:
+    def merge(self, pull_request: Discussion, *, author: str, time: float) -> Commit:
         """Merge a pull request into its target as one commit. Raises `MergeConflict` where both changed a file."""
         ref = pull_request.base
         assert ref is not None
@@ -168,6 +169,8 @@ class Repo:
         if conflicts:
             raise MergeConflict(sorted(conflicts))
         title = f"{pull_request.title} (#{pull_request.num})"
+        proposed = itertools.takewhile(lambda commit: commit is not fork, self.history(theirs))
+        description = "\n\n".join(f"- {commit.title} ({commit.oid})" for commit in reversed(list(proposed)))
         commit = self.commit(
             ref, changes, title=title, description=description, author=author, time=time, merging=theirs
         )
@@ -191,6 +194,23 @@ class Repo:
             if len(found) == len(paths):
                 break
         return found
+
+    def large_files(self) -> list[tuple[str, File, Commit, str | None]]:
+        """
+        List every LFS file of the history once, oldest first: path, file, the commit that brought it, and its ref.
+
+        The ref is None if the commit is on no branch or pull request any more.
+        """
+        refs: dict[str, str] = {}
+        for ref in [ref for ref in self.refs if not ref.startswith(TAG)]:
+            fresh = itertools.takewhile(lambda commit: commit.oid not in refs, self.history(self.head(ref)))
+            refs.update({commit.oid: ref for commit in list(fresh)})
+        found: dict[str, tuple[str, File, Commit, str | None]] = {}
+        for commit in self.commits.values():
+            for path, file in sorted(commit.changes.items()):
+                if file and file.lfs:
+                    found.setdefault(file.sha256, (path, file, commit, refs.get(commit.oid)))
+        return list(found.values())
 
 
 def _prefixes(path: str) -> Iterator[str]:

@@ -150,6 +150,7 @@ async def merge(request: Request) -> Response:
     """Merge a pull request. The merge is a commit: the quota counts it, and refuses it when it is used up."""
     caller, repo, user = writable_repo(request)
     context, counted_as = caller.context, Exchange.of(request.scope).caller
+    text = optional(await json_body(request), "comment", str)
 
     def land(time: float) -> Response:
         caller.repo(repo.type, repo.id)  # it may have been deleted meanwhile
@@ -158,6 +159,8 @@ async def merge(request: Request) -> Response:
             raise HubError(400, f"Only an open pull request can be merged, and {discussion.num} is not one.")
         made = repo.merge(discussion, author=user, time=time)
         count_commit(context, repo, discussion.base, made, counted_as)
+        if text:
+            discussion.events.append(_comment_event(user, time, text))
         event = _event("status-change", user, time, {"status": "merged"})
         return _added(repo, discussion, event, "newStatus")
 

@@ -23,10 +23,12 @@ from mat_vis_hub.local_hub.web.requests import (
     required_objects,
     required_size,
 )
-from mat_vis_hub.local_hub.web.routing import route, web_routes
+from mat_vis_hub.local_hub.web.responses import iso, next_page
+from mat_vis_hub.local_hub.web.routing import API, route, web_routes
 
 STORAGE = "/_lfs/{oid}"
 MEDIA_TYPE = "application/vnd.git-lfs+json"
+LISTING_PAGE = 1000
 MOST_PARTS = 10_000  # of a multipart upload, as on S3
 
 
@@ -34,6 +36,7 @@ def routes() -> list[Route]:
     return [
         *web_routes("POST", ".git/info/lfs/objects/batch", "lfs-batch", batch),
         *web_routes("POST", ".git/info/lfs/verify", "lfs-verify", verify),
+        route("GET", API + "/lfs-files", "lfs-files", list_files),
         route("PUT", STORAGE, "lfs-upload", upload),
         route("PUT", STORAGE + "/{upload_id}/{number}", "lfs-upload", upload_part),
         route("POST", STORAGE + "/{upload_id}/complete", "lfs-complete", complete),
@@ -132,3 +135,23 @@ async def verify(request: Request) -> Response:
     if stored != size:
         raise HubError(422, f"LFS object {oid} has {stored} bytes, not {size}.")
     return JSONResponse({"message": "ok"})
+
+
+async def list_files(request: Request) -> Response:
+    """List the LFS files of the whole history, as `HfApi.list_lfs_files` reads them."""
+    _, repo = readable_repo(request)
+    start = number(request.query_params.get("cursor", ""), 0)
+    files = repo.large_files()
+    headers = next_page(request, cursor=start + LISTING_PAGE) if len(files) > start + LISTING_PAGE else {}
+    described = [
+        {
+            "fileOid": file.sha256,
+            "filename": path,
+            "oid": file.sha256,
+            "pushedAt": iso(commit.time),
+            "ref": ref,
+            "size": file.size,
+        }
+        for path, file, commit, ref in files[start : start + LISTING_PAGE]
+    ]
+    return JSONResponse(described, headers=headers)

@@ -75,6 +75,17 @@ def test_a_merge_applies_only_the_changes_of_the_pull_request(api, repo, commit,
     assert api.get_paths_info(paths="a", **repo)[0].blob_id == "d8263ee9860594d2806b0dfd1bfd17528b0ba2a4"
 
 
+def test_a_merge_lists_the_commits_that_it_brings(api, repo, commit, discuss):
+    first = commit(Add("a", b"1"), message="one", create_pr=True)
+    second = commit(Add("b", b"1"), message="two", revision="refs/pr/1")
+    event = discuss("merge_pull_request", comment="thanks")
+    newest = api.list_repo_commits(**repo)[0]
+    assert newest.message == f"- one ({first.oid})\n\n- two ({second.oid})"
+    assert event is None or event.type == "status-change"
+    comment, status = discuss("get_discussion_details").events[-2:]
+    assert (comment.content, status.new_status) == ("thanks", "merged")
+
+
 def test_a_file_that_both_sides_changed_is_a_conflict(commit, discuss):
     commit(Add("a", b"1"), create_pr=True)
     commit(Add("a", b"2"))

@@ -5,6 +5,9 @@ import io
 
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
+from huggingface_hub import CommitOperationDelete as Delete
+
+from mat_vis_hub.local_hub.web.routes import lfs
 
 CONTENT = bytes(range(256)) * 100
 OID = hashlib.sha256(CONTENT).hexdigest()
@@ -117,3 +120,29 @@ def test_an_upload_has_no_more_than_10_000_parts(batch):
 def test_uploads_need_the_right_to_write(repo, ask):
     assert ask("POST", BATCH, {"operation": "upload", "objects": []}, token=None).status == 401
     assert ask("POST", BATCH.replace("scratch", "other"), {"operation": "upload", "objects": []}).status == 404
+
+
+def test_lfs_files_of_the_whole_history_are_listed(api, repo, commit, ask, monkeypatch):
+    made = commit(Add("a.bin", CONTENT), Add("text.txt", b"x"))
+    commit(Add("again.bin", CONTENT))
+    api.create_branch(branch="other", **repo)
+    commit(Add("b.bin", CONTENT + b"b"), revision="other")
+    commit(Add("c.bin", CONTENT + b"c"), create_pr=True)
+    commit(Delete("a.bin"))
+    listed = {file.filename: file for file in api.list_lfs_files(**repo)}
+    assert {name: file.ref for name, file in listed.items()} == {
+        "a.bin": "refs/heads/main",
+        "b.bin": "refs/heads/other",
+        "c.bin": "refs/pr/1",
+    }
+    assert (listed["a.bin"].file_oid, listed["a.bin"].size) == (OID, len(CONTENT))
+    assert listed["a.bin"].pushed_at == api.list_repo_commits(**repo, revision=made.oid)[0].created_at
+    monkeypatch.setattr(lfs, "LISTING_PAGE", 2)
+    assert {file.filename for file in api.list_lfs_files(**repo)} == set(listed)
+    api.super_squash_history(**repo)
+    api.delete_branch(branch="other", **repo)
+    assert {file.filename: file.ref for file in api.list_lfs_files(**repo)} == {
+        "a.bin": "refs/pr/1",  # which was opened before the squash
+        "b.bin": None,
+        "c.bin": "refs/pr/1",
+    }
