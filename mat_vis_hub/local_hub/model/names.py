@@ -22,7 +22,11 @@ def is_valid_ref(ref: str) -> bool:
     return not re.search(rf"[{_CONTROL} ~^:?*\[\\]|\.\.|@\{{", ref) and len(ref) <= 255
 
 
-def is_valid_path(path: str) -> bool:
-    """Whether a repository may hold a file at `path`."""
-    names = path.split("/")
-    return not any(name in ("", ".", "..", ".git") for name in names) and not re.search(f"[{_CONTROL}]", path)
+def is_path(path: str) -> bool:
+    """Whether `path` is a relative path of named files and folders, without control characters."""
+    return all(path.split("/")) and not re.search(f"[{_CONTROL}]", path)
+
+
+def is_allowed_path(path: str) -> bool:
+    """Whether a repository may hold a file at `path`: it stays inside a folder, also when Windows downloads it."""
+    return not any(name in (".", "..", ".git") for name in re.split(r"[/\\]", path))

@@ -8,7 +8,7 @@ from mat_vis_hub.local_hub.model.repository import Repo
 
 class Registry:
     """
-    The repositories of one Hub. Ids are case-sensitive.
+    The repositories of one Hub. Ids that differ only in case are the same repository.
 
     Args:
         archive (`Archive`, *optional*):
@@ -17,27 +17,31 @@ class Registry:
 
     def __init__(self, archive: Archive | None = None) -> None:
         self._archive = archive
-        self._repos = {(repo.type, repo.id): repo for repo in (archive.load() if archive else ())}
+        self._repos = {_key(repo.type, repo.id): repo for repo in (archive.load() if archive else ())}
 
     def get(self, repo_type: str, repo_id: str) -> Repo | None:
-        return self._repos.get((repo_type, repo_id))
+        return self._repos.get(_key(repo_type, repo_id))
 
     def all(self, repo_type: str) -> list[Repo]:
-        return [repo for (type_, _), repo in sorted(self._repos.items()) if type_ == repo_type]
+        return sorted((repo for repo in self._repos.values() if repo.type == repo_type), key=lambda repo: repo.id)
 
     def add(self, repo: Repo) -> None:
         repo.storage = self._archive
-        self._repos[repo.type, repo.id] = repo
+        self._repos[_key(repo.type, repo.id)] = repo
         if self._archive:
             self._archive.add(repo)
 
     def remove(self, repo: Repo) -> None:
-        del self._repos[repo.type, repo.id]
+        del self._repos[_key(repo.type, repo.id)]
         if self._archive:
             self._archive.remove(repo)
 
     def move(self, repo: Repo, new_id: str) -> None:
-        del self._repos[repo.type, repo.id]
+        del self._repos[_key(repo.type, repo.id)]
         repo.id = new_id
-        self._repos[repo.type, new_id] = repo
+        self._repos[_key(repo.type, new_id)] = repo
         repo.save()
+
+
+def _key(repo_type: str, repo_id: str) -> tuple[str, str]:
+    return repo_type, repo_id.lower()

@@ -19,6 +19,7 @@ def build_app(context: HubContext) -> Starlette:
     for topic in (account, repos, commits, discussions, reading, lfs):
         routes += topic.routes()
     routes += xet.routes(context.store)
+    routes += repos.routes_without_namespace()
     handlers: dict[Any, Any] = dict.fromkeys([HubError, RevisionNotFound, MergeConflict], errors.answer)
     handlers |= {GatewayTimeout: errors.gateway_timeout, 404: errors.not_served, 405: errors.not_served}
     app = Starlette(routes=routes, exception_handlers=handlers)

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from mat_vis_hub.local_hub.model.names import is_valid_path, is_valid_ref, is_valid_repo_id
+from mat_vis_hub.local_hub.model.names import is_allowed_path, is_path, is_valid_ref, is_valid_repo_id
 
 
 @pytest.mark.parametrize("repo_id", ["you/x", "you/a.b-c_d", "0/1", "_/_", "y" + "/" + "x" * 94])
@@ -40,13 +40,20 @@ def test_a_ref_is_no_longer_than_a_file_name_can_be():
     assert not is_valid_ref("refs/heads/\0")
 
 
-@pytest.mark.parametrize("path", ["a", "a/b.txt", ".gitignore", "a b/ü#%?", "a..b", "..a", "..\\a"])
+@pytest.mark.parametrize("path", ["a", "a/b.txt", ".gitignore", "a b/ü#%?", "a..b", "..a", "a\\b"])
 def test_valid_paths(path):
-    assert is_valid_path(path)
+    assert is_path(path)
+    assert is_allowed_path(path)
+
+
+@pytest.mark.parametrize("path", ["", "/a", "a//b", "a/", "a\0", "a\nb"])
+def test_what_is_no_path(path):
+    assert not is_path(path)
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/a", "a//b", "a/", ".", "..", "../a", "a/../b", ".git", ".git/config", "a\0", "a\nb"]
+    "path", [".", "..", "../a", "a/../b", ".git", "a/.git/config", "..\\a", "a\\..\\b", ".git\\config"]
 )
-def test_invalid_paths(path):
-    assert not is_valid_path(path)
+def test_paths_that_could_leave_the_folder_are_not_allowed(path):
+    assert is_path(path)
+    assert not is_allowed_path(path)

@@ -13,7 +13,19 @@ def test_type_and_id_identify_a_repository():
     assert registry.get("model", "you/x") is model
     assert registry.get("dataset", "you/x") is dataset
     assert registry.get("space", "you/x") is None
-    assert registry.get("model", "you/X") is None
+
+
+def test_ids_that_differ_in_case_are_the_same_repository(tmp_path):
+    registry = Registry(Archive(tmp_path))
+    repo = Repo("model", "you/Textures", 0.0)
+    registry.add(repo)
+    repo.save()
+    assert registry.get("model", "YOU/textures") is repo
+    assert Registry(Archive(tmp_path)).get("model", "you/TEXTURES").id == "you/Textures"
+    registry.move(repo, "you/textures")
+    assert [repo.id for repo in registry.all("model")] == ["you/textures"]
+    registry.remove(registry.get("model", "You/Textures"))
+    assert registry.all("model") == []
 
 
 def test_repositories_are_listed_by_id():

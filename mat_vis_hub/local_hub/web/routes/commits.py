@@ -12,10 +12,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mat_vis_hub.local_hub.messages import MISSING_LFS_FILE
+from mat_vis_hub.local_hub.model.card import check_card
 from mat_vis_hub.local_hub.model.lfs import LfsStore
-from mat_vis_hub.local_hub.model.names import is_valid_path
+from mat_vis_hub.local_hub.model.names import is_allowed_path, is_path
 from mat_vis_hub.local_hub.model.patterns import is_ignored, is_lfs
-from mat_vis_hub.local_hub.model.repository import Commit, Repo
+from mat_vis_hub.local_hub.model.repository import BRANCH, TAG, Commit, Repo
 from mat_vis_hub.local_hub.model.trees import Changes, File, Tree
 from mat_vis_hub.local_hub.web.caller import Caller
 from mat_vis_hub.local_hub.web.errors import HubError, entry_not_found
@@ -168,6 +169,10 @@ def _parsed(store: LfsStore, body: bytes) -> Payload:
 def _stored(store: LfsStore, value: dict[str, Any]) -> File:
     text = required(value, "content", str)
     content = base64.b64decode(text, validate=True) if value.get("encoding") == "base64" else text.encode()
+    if value.get("path") == "README.md":
+        errors, _ = check_card(content.decode("utf-8", "replace"))
+        if errors:
+            raise HubError(400, "\n".join(errors))
     file = File.regular(content)
     store.put(file.sha256, [content])
     return file
@@ -183,11 +188,11 @@ def _changes(store: LfsStore, tree: Tree, payload: Payload) -> Changes:
         elif key == "lfsFile":
             changes[path] = _large_file(store, path, value)
         elif key in ("deletedFile", "deletedFolder"):
-            expected: type[File | Tree] = File if key == "deletedFile" else Tree
-            below = [other for other in changes if other.startswith(path + "/")]
-            present = isinstance(tree.get(path), expected) or (below if expected is Tree else changes.get(path))
-            if not present:
-                kind = "file" if expected is File else "folder"
+            # `deletedFile` also deletes a folder, `deletedFolder` no file.
+            entry, below = tree.get(path), [other for other in changes if other.startswith(path + "/")]
+            present = entry or changes.get(path) if key == "deletedFile" else isinstance(entry, Tree)
+            if not present and not below:
+                kind = "file" if key == "deletedFile" else "folder"
                 raise entry_not_found(f"A {kind} with this name doesn't exist: {path}")
             for other in below:
                 del changes[other]
@@ -199,8 +204,8 @@ def _changes(store: LfsStore, tree: Tree, payload: Payload) -> Changes:
 
 def _checked_path(value: dict[str, Any]) -> str:
     path = required(value, "path", str).rstrip("/")
-    if not is_valid_path(path):
-        raise HubError(400, f"Invalid path in the commit: {path!r}")
+    if not is_path(path) or not is_allowed_path(path):
+        raise HubError(422 if is_path(path) else 400, f"Invalid path in the commit: {path!r}")
     return path
 
 
@@ -227,8 +232,15 @@ async def super_squash(request: Request) -> Response:
 
     def land(time: float) -> None:
         caller.repo(repo.type, repo.id)  # it may have been deleted meanwhile
-        ref = repo.writable_ref(revision(request))
+        ref = _squashable_ref(repo, revision(request))
         repo.commit(ref, {}, title=message, author=user, time=time, orphan=True)
 
     await caller.context.commit_locks.carry_out(request, repo, land)
     return JSONResponse({})
+
+
+def _squashable_ref(repo: Repo, name: str) -> str:
+    is_tag = TAG + name in repo.refs or (name.startswith(TAG) and name in repo.refs)
+    if is_tag and BRANCH + name not in repo.refs:
+        raise HubError(400, f"Invalid reference for a branch: {name}")
+    return repo.writable_ref(name)

@@ -54,6 +54,26 @@ def routes() -> list[Route]:
     ]
 
 
+def routes_without_namespace() -> list[Route]:
+    """
+    Routes for ids without a namespace, which only the real Hub's oldest repositories have.
+
+    They come after all others, because a repository may have the name of an endpoint: `you/tree`.
+    """
+    verbs = {
+        "GET": {"revision": "info", "tree": "tree", "commits": "history"},
+        "POST": {"preupload": "preupload", "commit": "commit", "paths-info": "paths-info"},
+    }
+    return [
+        *(
+            route(method, f"/api/{{kind}}/{{name}}/{verb}/{{rest:path}}", name, no_such_repo)
+            for method, names in verbs.items()
+            for verb, name in names.items()
+        ),
+        route("GET", "/{name}/resolve/{rest:path}", "resolve", no_such_repo),
+    ]
+
+
 def _wants_private(body: dict[str, Any]) -> bool | None:
     """Return what older clients send as `private` and newer ones as `visibility`. None if it is neither."""
     visibility = optional(body, "visibility", str)
@@ -126,8 +146,8 @@ async def move(request: Request) -> Response:
     target = required(body, "toRepo", str)
     _require_valid(repo.type, target)
     caller.require_write(target.partition("/")[0], f"You don't have the rights to move a repository to {target}")
-    if caller.context.repos.get(repo.type, target):
-        raise HubError(409, f"There is a {repo.type} repo with this name already: {target}")
+    if caller.context.repos.get(repo.type, target) not in (None, repo):
+        raise HubError(409, f"A {repo.type} repository called {target} already exists")
     caller.context.repos.move(repo, target)
     return JSONResponse({})
 
@@ -144,7 +164,7 @@ async def list_repos(request: Request) -> Response:
 
 
 async def no_such_repo(request: Request) -> Response:
-    """Answer for ids without a namespace, which only the real Hub's oldest repositories have."""
+    """The answer for ids without a namespace."""
     require_kind(request)
     raise repo_not_found(anonymous=Caller.of(request).anonymous)
 
@@ -239,7 +259,7 @@ async def create_branch(request: Request) -> Response:
     ref = _new_ref(BRANCH, unquote(request.path_params["branch"]))
     start = repo.resolve(optional(body, "startingPoint", str) or "main")
     if ref in repo.refs:
-        raise HubError(409, f"Reference already exists: {ref}")
+        raise HubError(409, f"Reference {ref} already exists")
     if optional(body, "emptyBranch", bool):
         raise HubError(501, "This local Hub does not create empty branches.")
     repo.set_ref(ref, start.oid)

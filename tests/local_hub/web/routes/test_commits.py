@@ -123,11 +123,17 @@ def test_files_and_folders_can_be_deleted(files, commit):
     assert set(files()) == {"d"}
 
 
-@pytest.mark.parametrize("operation", [Delete("b"), Delete("a"), Delete("a/1/"), Delete("b/")])
+@pytest.mark.parametrize("operation", [Delete("b"), Delete("a/1/"), Delete("b/")])
 def test_a_missing_file_or_folder_cannot_be_deleted(commit, operation):
     commit(Add("a/1", b"x"))
     with pytest.raises(EntryNotFoundError, match="with this name doesn't exist"):
         commit(operation)
+
+
+def test_a_folder_can_be_deleted_without_saying_that_it_is_one(files, commit):
+    commit(Add("a/1", b"x"), Add("a/b/2", b"x"), Add("c", b"x"))
+    commit(Delete("a", is_folder=False))
+    assert set(files()) == {"c"}
 
 
 def test_one_commit_can_replace_a_folder(files, commit):
@@ -199,7 +205,6 @@ def test_a_failed_commit_changes_nothing(files, commit):
         b"[]",
         ndjson(("file", {"path": "a"})),
         ndjson(("file", {"path": "a", "content": "%", "encoding": "base64"})),
-        ndjson(("file", {"path": "../a", "content": ""})),
         ndjson(("file", {"path": "a//b", "content": ""})),
         ndjson(("lfsFile", {"path": "a", "oid": "../../etc"})),
         ndjson(("renamedFile", {"path": "a"})),
@@ -212,6 +217,40 @@ def test_a_malformed_commit_is_refused(repo, ask, body):
     answer = ask("POST", COMMIT, body)
     assert answer.status == 400
     assert answer.json["error"]
+
+
+@pytest.mark.parametrize("path", ["../a", "a/../../b", "..\\a", "a\\..\\b", ".git/hooks/pre-commit"])
+def test_a_path_that_could_leave_the_folder_is_refused(repo, ask, path):
+    answer = ask("POST", COMMIT, ndjson(("file", {"path": path, "content": ""})))
+    assert answer.status == 422
+    assert "Invalid path" in answer.json["error"]
+
+
+def test_a_commit_with_a_bad_card_is_refused(repo, ask, files):
+    card = {"path": "README.md", "content": "---\nlicense: apache2\n---\n", "encoding": "utf-8"}
+    answer = ask("POST", COMMIT, ndjson(("file", card)))
+    assert (answer.status, answer.json["error"][:27]) == (400, '"license" must be one of [a')
+    assert files() == {}
+    assert ask("POST", COMMIT, ndjson(("file", {**card, "path": "docs/README.md"}))).status == 200
+
+
+def test_a_file_that_was_sent_unchanged_is_not_part_of_the_commit(local_hub, api, repo, ask):
+    def file(path, text):
+        return ("file", {"path": path, "content": text, "encoding": "utf-8"})
+
+    assert ask("POST", COMMIT, ndjson(file("a", "1"), file("b", "1"), summary="first")).status == 200
+    assert ask("POST", COMMIT, ndjson(file("a", "1"), file("b", "2"), summary="second")).status == 200
+    titles = {info.path: info.last_commit.title for info in api.get_paths_info(paths=["a", "b"], expand=True, **repo)}
+    assert titles == {"a": "first", "b": "second"}
+    assert local_hub.commits[-1].paths == ("b",)
+
+
+def test_ids_are_the_same_in_any_case(local_hub, files, api, repo, commit):
+    commit(Add("a.txt", b"x"), Add("b.bin", LARGE), repo_id="You/SCRATCH")
+    assert set(files()) == {"a.txt", "b.bin"}
+    assert [seen.repo for seen in local_hub.commits] == ["you/scratch"]
+    with pytest.raises(HfHubHTTPError, match="already created"):
+        api.create_repo("you/Scratch", repo_type="dataset")
 
 
 def test_a_bad_request_names_the_endpoint(commit, local_hub):
@@ -272,3 +311,14 @@ def test_a_squash_neither_counts_as_a_commit_nor_is_refused_as_one(local_hub, ap
     assert len(api.list_repo_commits(**repo)) == 1
     assert [seen.message for seen in local_hub.commits] == ["a commit"]
     assert local_hub.refusals == []
+
+
+def test_a_tag_cannot_be_squashed(api, repo):
+    api.create_tag(tag="v1", **repo)
+    for name in ("v1", "refs/tags/v1"):
+        with pytest.raises(BadRequestError, match=f"Invalid reference for a branch: {name}"):
+            api.super_squash_history(**repo, branch=name)
+    with pytest.raises(RevisionNotFoundError):
+        api.super_squash_history(**repo, branch="v2")
+    api.create_branch(branch="v1", **repo)
+    api.super_squash_history(**repo, branch="v1")

@@ -41,6 +41,25 @@ def test_invalid_names_are_refused(ask):
     assert ask("POST", "/api/repos/create", b"{nonsense").status == 400
 
 
+def test_ids_without_a_namespace_are_not_found(api):
+    assert not api.revision_exists("missing", "main")
+    assert not api.file_exists("missing", "a")
+    for repo_type in ("model", "dataset"):
+        with pytest.raises(RepositoryNotFoundError):
+            api.list_repo_commits("missing", repo_type=repo_type)
+        with pytest.raises(RepositoryNotFoundError):
+            api.upload_file(repo_id="missing", repo_type=repo_type, path_in_repo="a", path_or_fileobj=b"x")
+
+
+@pytest.mark.parametrize("name", ["revision", "commits", "tree", "resolve", "preupload"])
+def test_a_repository_can_have_the_name_of_an_endpoint(api, name):
+    repo_id = api.create_repo(f"you/{name}").repo_id
+    api.upload_file(repo_id=repo_id, path_in_repo="a/b", path_or_fileobj=b"x")
+    assert api.list_repo_files(repo_id) == [".gitattributes", "a/b"]
+    assert api.file_exists(repo_id, "a/b")
+    assert len(api.list_repo_commits(repo_id)) == 2
+
+
 def test_info_describes_a_revision(api, repo, commit):
     made = commit(Add("a.txt", b"abc"), Add("b.bin", b"\0" * 5))
     api.create_tag(tag="v1", **repo)
@@ -118,7 +137,7 @@ def test_a_branch_starts_at_the_given_revision(api, repo, commit):
 
 def test_a_branch_needs_a_new_name_and_an_existing_revision(api, repo):
     api.create_branch(branch="v1", **repo)
-    with pytest.raises(HfHubHTTPError, match="Reference already exists") as caught:
+    with pytest.raises(HfHubHTTPError, match="Reference refs/heads/v1 already exists") as caught:
         api.create_branch(branch="v1", **repo)
     assert caught.value.response.status_code == 409
     api.create_branch(branch="v1", exist_ok=True, **repo)
