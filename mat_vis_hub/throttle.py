@@ -256,10 +256,11 @@ class Throttle:
             return False
         return self._wait(until, "gate", _WHY["commits"])
 
-    def wait_for_reservation(self, reservation: Reservation) -> bool:
+    def wait_for_reservation(self, reservation: Reservation, asked_at: float) -> bool:
         """Wait for the moment of a reservation. `False` if it should not be waited for."""
         until = clock.monotonic() + reservation.wait
-        if until <= self._ready_at + _SAME_MOMENT:
+        # The budget decided between `asked_at` and now. A busy machine may have paused this thread in between.
+        if asked_at + reservation.wait <= self._ready_at + _SAME_MOMENT:
             return False
         why = _WHY["commits"]
         if reservation.reason == "budget":

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # many commits have no budget
 class Call(Protocol):
     """The call that wants the turn. It decides how long it waits."""
 
-    def wait_for_reservation(self, reservation: Reservation) -> bool: ...
+    def wait_for_reservation(self, reservation: Reservation, asked_at: float) -> bool: ...
     def wait_for_turn(self, its_gate: Gate, granted: threading.Event, seconds: float) -> bool: ...
     def wait_for_reopening(self, until: float) -> bool: ...
     def wait_for_lease(self, acquire: Callable[[], bool]) -> None: ...
@@ -124,9 +124,9 @@ class Turn:
     def _reserve(self, budget: FailOpenBudget, call: Call) -> ReservedCommit:
         from mat_vis_hub.budget.reservation import ReservedCommit
 
-        def wait(reservation: Reservation) -> bool:
+        def wait(reservation: Reservation, asked_at: float) -> bool:
             self._give_back_lease()
-            return call.wait_for_reservation(reservation)
+            return call.wait_for_reservation(reservation, asked_at)
 
         return ReservedCommit(budget, self._repository, wait).__enter__()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from time import monotonic
 
 import pytest
 
@@ -13,7 +14,7 @@ from mat_vis_hub.budget import FailOpenBudget, from_url
 from mat_vis_hub.gate import Permit
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.local_hub.limiter import Limiter
-from mat_vis_hub.local_hub.messages import commit_refusal
+from mat_vis_hub.local_hub.messages import COMMIT, quota_refusal
 from mat_vis_hub.throttle import Target, Throttle, current
 from tests.refusals import Response, commit_quota
 
@@ -231,6 +232,23 @@ class TestPatchedSleep:
         assert [writer.commit(), writer.commit()] == ["one", "two"]
         assert slept == [pytest.approx(60, abs=1)]
 
+    def test_a_pause_of_the_thread_after_the_budget_has_decided_is_no_further_wait(self, slept):
+        budget = from_url("memory://?limit=1&window=60")
+        renew = budget.renew
+
+        def renew_and_pause(*args):
+            renewed = renew(*args)
+            end = monotonic() + 0.05
+            while monotonic() < end:
+                pass
+            return renewed
+
+        budget.renew = renew_and_pause
+        writer = Writer(script("one", "two"))
+        writer.budget = FailOpenBudget(budget)
+        assert [writer.commit(), writer.commit()] == ["one", "two"]
+        assert slept == [pytest.approx(60, abs=1)]
+
 
 class TestCancelling:
     def test_a_cancelled_wait_raises_an_exception_that_says_what_was_tried(self):
@@ -382,7 +400,7 @@ class Hub:
                 return
             self.refused.append(self.time.now())
             wait = self.limiter.standing("you/textures").reset_in
-        raise Refused(Response(text=commit_refusal(self.limiter.limit, self.limiter.window, wait)))
+        raise Refused(Response(text=quota_refusal(COMMIT, self.limiter.limit, self.limiter.window, wait)))
 
     def optimum(self, commits: int) -> float:
         """Commit n lands floor((n - 1) / limit) windows after the first one at the earliest."""

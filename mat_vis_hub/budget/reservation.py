@@ -7,6 +7,7 @@ from types import TracebackType
 
 from mat_vis_hub._hub.errors import may_have_landed
 from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.protocol import CommitBudget, Reservation
 from mat_vis_hub.retry_after import Cooldown
 
@@ -19,15 +20,16 @@ class ReservedCommit:
         budget (`CommitBudget`, *optional*): The budget. Without one, nothing happens.
         repository (`Repository`): The repository to commit to.
         wait (`Callable`):
-            Called with the reservation while it has to wait, as often as that takes. If it returns `False`, the commit
-            goes ahead without waiting. It is counted all the same, and the Hub itself decides whether there is room.
+            Called with the reservation and the moment at which the budget was asked, while it has to wait, as often as
+            that takes. If it returns `False`, the commit goes ahead without waiting. It is counted all the same, and
+            the Hub itself decides whether there is room.
     """
 
     def __init__(
         self,
         budget: CommitBudget | None,
         repository: Repository,
-        wait: Callable[[Reservation], bool],
+        wait: Callable[[Reservation, float], bool],
     ) -> None:
         self._budget = budget
         self._repository = repository
@@ -37,11 +39,13 @@ class ReservedCommit:
     def __enter__(self) -> ReservedCommit:
         if self._budget is None:
             return self
+        asked_at = clock.monotonic()
         self._reservation = reservation = self._budget.reserve(self._repository)
         try:
             while reservation.wait > 0:
-                if not self._wait(reservation):
+                if not self._wait(reservation, asked_at):
                     break
+                asked_at = clock.monotonic()
                 self._reservation = reservation = self._budget.renew(self._repository, reservation)
         except BaseException:  # for example Ctrl-C during the wait: nothing has been sent
             self.cancel()

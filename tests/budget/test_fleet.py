@@ -120,7 +120,7 @@ class Full(Exception):
 api, budget = HfApi(token="hf_local"), as_budget(url)
 here = Repository(api.endpoint, "model", repo)
 
-def full(reservation):
+def full(reservation, asked_at):
     raise Full
 
 def write(thread):

@@ -46,7 +46,7 @@ class Budget:
         self.calls.append(("close",))
 
 
-def reserved(budget: Budget | None, wait=lambda reservation: True) -> ReservedCommit:
+def reserved(budget: Budget | None, wait=lambda reservation, asked_at: True) -> ReservedCommit:
     return ReservedCommit(budget, REPOSITORY, wait)
 
 
@@ -59,7 +59,7 @@ def test_a_commit_that_lands_is_counted():
 
 def test_a_reservation_is_waited_for_and_renewed_until_its_wait_is_over():
     budget, waited = Budget(5.0, 0.5), []
-    with reserved(budget, lambda reservation: waited.append(reservation.wait) or True):
+    with reserved(budget, lambda reservation, asked_at: waited.append(reservation.wait) or True):
         pass
     assert waited == [5.0, 0.5]
     assert budget.calls == [("reserve",), ("renew",), ("renew",), ("confirm", "one")]
@@ -67,7 +67,7 @@ def test_a_reservation_is_waited_for_and_renewed_until_its_wait_is_over():
 
 def test_a_commit_that_will_not_wait_is_sent_and_counted_all_the_same():
     budget = Budget(5.0)
-    with reserved(budget, lambda reservation: False):
+    with reserved(budget, lambda reservation, asked_at: False):
         pass
     assert budget.calls == [("reserve",), ("confirm", "one")]
 
@@ -75,7 +75,7 @@ def test_a_commit_that_will_not_wait_is_sent_and_counted_all_the_same():
 def test_ctrl_c_during_the_wait_cancels():
     budget = Budget(5.0)
 
-    def interrupted(reservation: Reservation) -> bool:
+    def interrupted(reservation: Reservation, asked_at: float) -> bool:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), reserved(budget, interrupted):
