@@ -185,7 +185,7 @@ class _LeaseSession:
         if self._holds_it:
             try:
                 self._driver.execute("SELECT 1")  # the session is not idle
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 raise _Cut(*error.args) from error
             return True
         try:

@@ -17,7 +17,7 @@ from mat_vis_hub import RetryPolicy
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.interrupt import Waits
-from mat_vis_hub.budget import BudgetError, Reservation
+from mat_vis_hub.budget import BudgetError, FailOpenBudget, Reservation
 from mat_vis_hub.budget.hub import HubBudget, ages
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.local_hub import LocalHub
@@ -65,7 +65,9 @@ class Job:
     def paced(self, **kwargs) -> None:
         """As a throttled commit goes: a reservation, its wait, the commit, and all of that again after a refusal."""
         policy = RetryPolicy(max_retries=50, max_total_wait=1e6)
-        caller = SimpleNamespace(source="job", retry=policy, hooks=Hooks([]), budget=self.budget, waits=Waits())
+        caller = SimpleNamespace(
+            source="job", retry=policy, hooks=Hooks([]), budget=FailOpenBudget(self.budget), waits=Waits()
+        )
         Throttle(caller, Target(self.repository, "main", "job")).commit(lambda: self.commit(**kwargs))
 
     @property
