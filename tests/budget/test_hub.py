@@ -65,9 +65,8 @@ class Job:
     def paced(self, **kwargs) -> None:
         """As a throttled commit goes: a reservation, its wait, the commit, and all of that again after a refusal."""
         policy = RetryPolicy(max_retries=50, max_total_wait=1e6)
-        caller = SimpleNamespace(
-            source="job", retry=policy, hooks=Hooks([]), budget=FailOpenBudget(self.budget), waits=Waits()
-        )
+        budget = FailOpenBudget(self.budget)
+        caller = SimpleNamespace(source="job", retry=policy, hooks=Hooks([]), budget=budget, waits=Waits())
         Throttle(caller, Target(self.repository, "main", "job")).commit(lambda: self.commit(**kwargs))
 
     @property

