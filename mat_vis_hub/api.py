@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar, overload
 
 from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub.utils import validate_repo_id
 
 from mat_vis_hub import throttle, transport
 from mat_vis_hub._hub import downloads
-from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub._hub.repository import Repository, check_repo_type
 from mat_vis_hub._hub.signatures import as_installed
 from mat_vis_hub._internal import sanitize
 from mat_vis_hub._internal.interrupt import Waits
@@ -616,6 +617,8 @@ class ThrottledHfApi(HfApi):
                 Who is writing, for the log of this wait. Defaults to the `source` of the constructor.
 
         Raises:
+            [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
+                If no repository can have this name or type.
             [`WaitCancelled`]:
                 If the wait for the turn was called off.
 
@@ -637,6 +640,8 @@ class ThrottledHfApi(HfApi):
 
         ```
         """
+        validate_repo_id(repo_id)
+        check_repo_type(repo_type)
         transport.install()
         api = self._with_source(source)
         with api._throttle(repo_id, repo_type, revision, token).turn():

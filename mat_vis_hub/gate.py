@@ -70,6 +70,11 @@ class Permit:
     def __lt__(self, other: Permit) -> bool:
         return self._number < other._number
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it is this permit's turn. Not so for a commit that goes out of turn, or inside of another one."""
+        return self._gate._holder is self
+
     def acquire(self, wait: Callable[[threading.Event, float], bool]) -> None:
         """
         Wait until no other commit is under way, unless this thread holds a permit already.

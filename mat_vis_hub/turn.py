@@ -67,7 +67,7 @@ class Turn:
         self._permit.active_since = None
         while call.wait_for_reopening(self._gate.reopens_at):
             pass
-        if self._budget is not None:
+        if self._budget is not None and self._permit.is_held:  # a commit that does not wait for its turn needs no lease
             self._lease = self._lease or self._budget.lease(self._repository)
             if self._lease is not None:
                 call.wait_for_lease(self._lease.acquire)

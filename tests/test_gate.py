@@ -115,6 +115,7 @@ class TestOrder:
             inner.acquire(never)
             inner.release()
             assert gate._holder is permit
+            assert (permit.is_held, inner.is_held) == (True, False)
 
     def test_a_commit_that_fails_releases_its_permit(self):
         gate = Gate()

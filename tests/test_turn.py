@@ -235,6 +235,13 @@ class TestWhoseCommits:
         assert (event.source, event.revision) == ("polyhaven", "v2026.04.2")
 
 
+@pytest.mark.parametrize("arguments", [{"repo_id": "not/a/name"}, {"repo_type": "datasets"}], ids=repr)
+def test_invalid_arguments_are_an_error_before_any_wait(api, arguments):
+    with pytest.raises(ValueError, match=r"not/a/name|repo_type"), api.turn(**{"repo_id": REPO, **arguments}):
+        pass
+    assert used(api) == 0
+
+
 class TestNesting:
     def test_a_turn_in_a_turn_changes_nothing(self, hub, api):
         with api.turn(REPO):
@@ -439,6 +446,21 @@ class TestLease:
         assert len(raised) == 1
         assert budget.asked[-2:] == ["release", "cancel"]
         assert messages(hub) == []
+
+    def test_a_hook_may_commit_while_its_commit_waits_for_it(self, hub, api, monkeypatch, tmp_path):
+        monkeypatch.setattr("mat_vis_hub.throttle._SHORT_TURN", 0.0)
+        url = f"sqlite:///{tmp_path}/budget.db"
+        other_process = from_url(url).lease(Repository(hub.url, "model", REPO))
+        assert other_process.acquire()
+
+        def hook(event) -> None:
+            commit(api, "from the hook")
+            other_process.release()
+
+        api.budget = FailOpenBudget(from_url(url))
+        api.hooks = Hooks([hook])
+        commit(api)
+        assert messages(hub) == ["from the hook", "ours"]
 
     def test_a_budget_without_one_works(self, hub, api, monkeypatch):
         monkeypatch.delattr(Leasing, "lease")

@@ -87,13 +87,16 @@ class FileLock:
         file, self._file = self._file, None
         if file is not None and file in _open:
             _open.discard(file)
-            with suppress(OSError):  # Windows removes no open file
-                if self._is_at_path(file):
+            with suppress(OSError):
+                if sys.platform != "win32" and self._is_at_path(file):
                     os.unlink(self._path)
             try:
                 _unlock(file)
             finally:
                 os.close(file)
+            with suppress(OSError):
+                if sys.platform == "win32":  # it removes no file that is open, so this one is nobody's
+                    os.unlink(self._path)
 
     def _is_at_path(self, file: int) -> bool:
         try:

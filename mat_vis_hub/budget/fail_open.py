@@ -82,7 +82,13 @@ class FailOpenBudget(AbstractContextManager["FailOpenBudget"]):
         lease = getattr(self.budget, "lease", None)
         if not callable(lease) or clock.monotonic() < max(self._paused_until, self._no_lease_until):
             return None
-        return _FailOpenLease(lease(repository), self._lease_failed)
+        try:
+            return _FailOpenLease(lease(repository), self._lease_failed)
+        except _BUGS:
+            raise
+        except Exception as error:
+            self._lease_failed(error)
+            return None
 
     def _lease_failed(self, error: Exception) -> None:
         if self._strict:
