@@ -674,7 +674,7 @@ class ThrottledHfApi(HfApi):
             build (`Callable`):
                 Takes a [`Snapshot`], whose `read(path)` gives a file's content or `None`, and returns the operations to
                 commit; `None` or none of them commits nothing. It is called again after each conflict, so it has to
-                work from the snapshot alone.
+                work from the snapshot alone. It must not wait for a commit of another thread to the same repository.
             commit_message (`str`), commit_description, repo_type, token, num_threads (*optional*):
                 As in `HfApi.create_commit`.
             revision (`str`, *optional*, defaults to `"main"`):

@@ -146,14 +146,17 @@ class Throttle:
                 its_turn.take(self, self.target.revision)
                 try:
                     result = attempt()
-                except BaseException as error:
-                    refusal = _refusal(error) if isinstance(error, Exception) else None
-                    if refusal is None or not isinstance(error, Exception):
+                except Exception as error:
+                    refusal = _refusal(error)
+                    if refusal is None:
                         its_turn.ended(error)
                         raise
                     wait, hint = self._next_wait(refusal)
                     until = its_turn.refused(refusal, wait)
                     refused = error
+                except BaseException as error:  # Ctrl-C
+                    its_turn.ended(error)
+                    raise
                 else:
                     its_turn.ended()
                     return result

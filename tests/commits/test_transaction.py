@@ -360,7 +360,7 @@ class TestWriters:
         join([threading.Thread(target=work) for _ in range(6)])
         assert content(run, "number.txt") == b"30"
         assert len(hub.commits) == 30
-        assert emitted == []
+        assert {type(event) for event in emitted} <= {PaceEvent}  # on a slow machine, they wait for their turn
 
     def test_six_processes_lose_no_update(self, hub, run, tmp_path):
         program = f"""if True:
