@@ -199,7 +199,17 @@ def _changes(store: LfsStore, tree: Tree, payload: Payload) -> Changes:
             changes[path] = None
         else:
             raise HubError(400, f"Unknown operation: {key}")
+    _require_no_file_as_folder(changes)
     return changes
+
+
+def _require_no_file_as_folder(changes: Changes) -> None:
+    files = {path for path, file in changes.items() if file}
+    for path in files:
+        names = path.split("/")
+        above = next((folder for n in range(1, len(names)) if (folder := "/".join(names[:n])) in files), None)
+        if above:
+            raise HubError(400, f"{above} cannot be a file and a folder at once: {path}")
 
 
 def _checked_path(value: dict[str, Any]) -> str:

@@ -256,7 +256,7 @@ async def refs(request: Request) -> Response:
 async def create_branch(request: Request) -> Response:
     _, repo, _ = writable_repo(request)
     body = await json_body(request)
-    ref = _new_ref(BRANCH, unquote(request.path_params["branch"]))
+    ref = _new_ref(repo, BRANCH, unquote(request.path_params["branch"]))
     start = repo.resolve(optional(body, "startingPoint", str) or "main")
     if ref in repo.refs:
         raise HubError(409, f"Reference {ref} already exists")
@@ -278,7 +278,7 @@ async def create_tag(request: Request) -> Response:
     _, repo, _ = writable_repo(request)
     body = await json_body(request)
     target = repo.resolve(revision(request))
-    ref = _new_ref(TAG, required(body, "tag", str))
+    ref = _new_ref(repo, TAG, required(body, "tag", str))
     if ref in repo.refs:
         raise HubError(409, f"Tag reference exists already: {ref}")
     repo.set_ref(ref, target.oid)
@@ -290,10 +290,15 @@ async def delete_tag(request: Request) -> Response:
     return _delete_ref(repo, TAG, revision(request))
 
 
-def _new_ref(prefix: str, name: str) -> str:
-    if not is_valid_ref(prefix + name):
+def _new_ref(repo: Repo, prefix: str, name: str) -> str:
+    new = prefix + name
+    if not is_valid_ref(new):
         raise HubError(400, f"Invalid reference name: {name}")
-    return prefix + name
+    # Git keeps refs like files: `a` and `a/b` cannot both exist. No 409, which clients take for "exists already".
+    rival = next((ref for ref in repo.refs if ref.startswith(new + "/") or new.startswith(ref + "/")), None)
+    if rival:
+        raise HubError(400, f"Cannot create {new}: {rival} exists")
+    return new
 
 
 def _delete_ref(repo: Repo, prefix: str, name: str) -> Response:

@@ -142,6 +142,16 @@ def test_one_commit_can_replace_a_folder(files, commit):
     assert set(files()) == {"a/3"}
 
 
+def test_a_path_cannot_be_a_file_and_a_folder_at_once(files, commit):
+    with pytest.raises(BadRequestError, match="a cannot be a file and a folder at once: a/b/c"):
+        commit(Add("a", b"1"), Add("a/b/c", b"2"))
+    commit(Add("a", b"1"))
+    commit(Add("a/b", b"2"))  # a file gives way to a folder of its name, and the other way round, as in git
+    assert files() == {"a/b": b"2"}
+    commit(Add("a", b"3"))
+    assert files() == {"a": b"3"}
+
+
 def test_operations_are_applied_in_order(repo, ask, files):
     def file(text):
         return ("file", {"path": "f/a", "content": text, "encoding": "utf-8"})

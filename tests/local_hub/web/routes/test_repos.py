@@ -145,6 +145,16 @@ def test_a_branch_needs_a_new_name_and_an_existing_revision(api, repo):
         api.create_branch(branch="v2", revision="v9", **repo)
 
 
+@pytest.mark.parametrize("name", ["main/x", "release", "release/1/a"])
+def test_a_ref_cannot_be_a_file_and_a_folder_at_once(api, repo, name):
+    """Git keeps refs as files. `exist_ok` must not hide it."""
+    api.create_branch(branch="release/1", **repo)
+    with pytest.raises(HfHubHTTPError, match=f"Cannot create refs/heads/{name}") as caught:
+        api.create_branch(branch=name, exist_ok=True, **repo)
+    assert caught.value.response.status_code == 400
+    api.create_tag(tag=name, **repo)
+
+
 def test_main_cannot_be_deleted(api, repo):
     with pytest.raises(HfHubHTTPError, match="Cannot delete refs/heads/main"):
         api.delete_branch(branch="main", **repo)
