@@ -18,7 +18,9 @@ from mat_vis_hub.local_hub.settings import Settings
 from mat_vis_hub.local_hub.web.app import build_app
 from mat_vis_hub.local_hub.web.context import HubContext
 
-LIMITS = "limit api_limit resolvers_limit pages_limit whoami_limit creation_limit pull_request_limit discussion_limit"
+_LIMITS = "limit api_limit resolvers_limit pages_limit whoami_limit creation_limit pull_request_limit discussion_limit"
+pytestmark = pytest.mark.local_hub(commit_time=0, **dict.fromkeys(_LIMITS.split()))
+
 ODD = """
     %00 %2F %FF %ED%A0%80 a%0Ab a%0D%0AX-Evil:1 %C2%B2 é 😀 %E2%80%AE %20 a%20b % %zz %2 %25 %2525 %5C ..%5Cddd .. . ~
     %2e%2e %2e%2e%2f%2e%2e -1 0 1e9 0x10 NaN null {} {name} %7B%7D @ @{ a..b a.lock .git .git%2Fconfig a.git -a a. a--b
@@ -39,7 +41,6 @@ class Sender:
     """Sends requests that no HTTP library would send, and keeps the statuses of the answers."""
 
     def __init__(self, hub: LocalHub) -> None:
-        self._hub = hub
         self._address = hub.url.removeprefix("http://").split(":")
         self.failures: list[tuple[str, bytes]] = []
         self.api = HfApi(endpoint=hub.url, token="hf_local")
@@ -85,13 +86,11 @@ class Sender:
 
 
 @pytest.fixture
-def sender():
-    with LocalHub(**dict.fromkeys(LIMITS.split()), commit_time=0) as hub:
-        sender = Sender(hub)
-        sender.endpoints = lambda: {seen.endpoint for seen in hub.requests}
-        yield sender
-        assert sender.failures == []
-        sender.read_everything()
+def sender(local_hub):
+    sender = Sender(local_hub)
+    yield sender
+    assert sender.failures == []
+    sender.read_everything()
 
 
 def every_route(cas: str) -> list[tuple[str, str, str]]:
@@ -144,12 +143,12 @@ def test_odd_names_in_bodies(sender):
             sender("POST", f"{repo}/commit/main?create_pr=1", "\n".join(map(json.dumps, items)).encode())
 
 
-def test_odd_bodies(sender):
+def test_odd_bodies(sender, local_hub):
     routes = every_route(sender.cas)
     for _, method, template in routes:
         for body in BODIES:
             sender(method, filled(template), body)
-    assert sender.endpoints() >= {endpoint for endpoint, _, _ in routes}
+    assert {seen.endpoint for seen in local_hub.requests} >= {endpoint for endpoint, _, _ in routes}
 
 
 def test_odd_methods_and_addresses(sender):
