@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from mat_vis_hub.local_hub.model.xet import XetIndex
+
 
 class Upload:
     """A file that is being received: written and hashed, but not stored yet."""
@@ -53,6 +55,7 @@ class LfsStore:
         self._incoming = self._objects.parent / "incoming"
         self._objects.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
+        self.xet = XetIndex(self._objects.parent / "xet")
         for unfinished in self._incoming.iterdir():
             unfinished.unlink()
 

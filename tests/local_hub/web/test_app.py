@@ -30,7 +30,15 @@ ODD = """
 NAMES = [*ODD.split(), "x" * 300, "x" * 3000, "9" * 5000, "0" * 7, "0" * 40, "f" * 64, "", "/", "//"]
 QUERIES = "cursor limit p expand expand[] recursive blobs include_prs author search type status create_pr"
 VALID = {"kind": "datasets", "namespace": "you", "name": "scratch", "revision": "main", "branch": "b", "num": "1"}
-VALID |= {"rest": "main/a.txt", "path": "f", "oid": "0" * 64, "upload_id": "abc", "number": "1", "xorb": "0" * 64}
+VALID |= {
+    "hash": "f" * 64,
+    "rest": "main/a.txt",
+    "path": "f",
+    "oid": "0" * 64,
+    "upload_id": "abc",
+    "number": "1",
+    "xorb": "0" * 64,
+}
 BODIES = [b"", b"{", b"[]", b"null", b"\xff\0", b"9" * 5000, b'{"files": null}', b"[" * 100_000]
 RANGES = ["0-0", "5-", "-2", "-0", "9-1", "a-b", "", "99-100", "0-1,2-3", "--1", "1-2-3", ",", " 0 - 1 ", "0-0x1"]
 RANGES += [f"0-{'9' * 30}", f"-{'9' * 30}", f"{'9' * 30}-", ",".join(f"{i}-{i}" for i in range(500))]

@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import random
+import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.utils import _xet
 
 from mat_vis_hub.local_hub import LocalHub
+from mat_vis_hub.local_hub.web.xet import download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,11 +119,11 @@ def chunk(data: bytes, scheme: int = 0) -> bytes:
 
 
 def shard(*files: tuple[bytes, list[tuple[bytes, int, int]]], flags: int = 0xC0000000) -> bytes:
-    """Build a shard of files, each with its digest and terms: xorb, first chunk, end."""
+    """Build a shard of files, each with its digest, which is also its Xet hash, and terms: xorb, first chunk, end."""
     magic = b"HFRepoMetaData\0" + bytes.fromhex("556967456a7b815783a5bdd95ccdd14aa9")
     records = [magic + struct.pack("<QQ", 2, 0)]
     for digest, terms in files:
-        records.append(bytes(32) + struct.pack("<IIQ", flags, len(terms), 0))
+        records.append(digest + struct.pack("<IIQ", flags, len(terms), 0))
         records += [name_of(xorb) + struct.pack("<IIII", 0, 0, start, end) for xorb, start, end in terms]
         records += [bytes(48)] * len(terms) if flags & 1 << 31 else []
         records += [digest + bytes(16)] if flags & 1 << 30 else []
@@ -234,6 +237,104 @@ def test_optional_requests_get_404(hub, path):
     assert ask(cas_url(hub) + path, b"")[0] == 404
 
 
+# -- hand-made downloads ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parts(hub, monkeypatch):
+    """A committed file that came through Xet, in xorbs of 4 chunks of 10 bytes: path, content, Xet hash."""
+    monkeypatch.setattr(download, "CHUNK", 10)
+    monkeypatch.setattr(download, "XORB", 40)
+    content = bytes(range(95))
+    xorb = chunk(content)
+    assert send_xorb(hub, xorb)[0] == 200
+    assert send_shard(hub, shard((sha256(content), [(xorb, 0, 1)])))[0] == 200
+    digest = hashlib.sha256(content).hexdigest()
+    file = {"key": "lfsFile", "value": {"path": "x.bin", "algo": "sha256", "oid": digest, "size": 95}}
+    header = {"key": "header", "value": {"summary": "x"}}
+    body = "\n".join(map(json.dumps, (header, file))).encode()
+    assert ask(f"{hub.url}/api/datasets/me/tst/commit/main", body)[0] == 200
+    return "x.bin", content, digest
+
+
+def fetched(url: str, **headers: str) -> tuple[int, bytes, dict]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as response:
+            return response.status, response.read(), dict(response.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), dict(error.headers)
+
+
+def test_resolve_and_lists_name_the_xet_hash(hub, parts):
+    path, _, xet_hash = parts
+    api = HfApi(endpoint=hub.url, token="hf_local")
+    _, _, headers = fetched(f"{hub.url}/datasets/me/tst/resolve/main/{path}")
+    assert headers["x-xet-hash"] == xet_hash
+    token = re.fullmatch('<(.+)>; rel="xet-auth"', headers["link"])[1]
+    assert ask(token)[1]["casUrl"] == hub.url + download.PREFIX
+    for entries in (
+        api.list_repo_tree("me/tst", repo_type="dataset"),
+        api.get_paths_info("me/tst", path, repo_type="dataset"),
+    ):
+        assert {entry.path: entry.xet_hash for entry in entries}[path] == xet_hash
+
+
+def test_what_did_not_come_through_xet_has_no_xet_hash(hub):
+    _, _, headers = fetched(f"{hub.url}/datasets/me/tst/resolve/main/.gitattributes")
+    assert not {"x-xet-hash", "link"} & headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "start", "end"),
+    [(None, 0, 95), ("bytes=0-", 0, 95), ("bytes=0-0", 0, 1), ("bytes=45-79", 45, 80), ("bytes=90-999", 90, 95)],
+)
+def test_a_range_of_a_file_is_put_together(hub, parts, wanted, start, end):
+    _, content, xet_hash = parts
+    url = f"{hub.url}{download.PREFIX}/v1/reconstructions/{xet_hash}"
+    status, body, _ = fetched(url, **({"Range": wanted} if wanted else {}))
+    assert status == 200
+    plan = json.loads(body)
+    data = b""
+    for term in plan["terms"]:
+        (source,) = plan["fetch_info"][term["hash"]]
+        assert source["range"] == term["range"]
+        span = source["url_range"]
+        status, xorb, _ = fetched(source["url"], Range=f"bytes={span['start']}-{span['end']}")
+        assert (status, len(xorb)) == (206, span["end"] + 1)
+        unpacked = list(unpack(xorb))
+        assert len(unpacked) == term["range"]["end"]
+        assert len(b"".join(unpacked)) == term["unpacked_length"]
+        data += b"".join(unpacked)
+    assert data[plan["offset_into_first_range"] :][: end - start] == content[start:end]
+    assert len(data) < end - start + 2 * 40, "more xorbs than the range needs"
+
+
+def unpack(xorb: bytes):
+    while xorb:
+        size = int.from_bytes(xorb[1:4], "little")
+        assert xorb[:8] == chunk(xorb[8 : 8 + size])[:8]
+        yield xorb[8 : 8 + size]
+        xorb = xorb[8 + size :]
+
+
+def test_a_range_outside_of_the_file_and_unknown_files_are_refused(hub, parts):
+    url = f"{hub.url}{download.PREFIX}/v1/"
+    statuses = [
+        fetched(f"{url}reconstructions/{parts[2]}", Range=wanted)[0] for wanted in ("bytes=95-", "bytes=5-4", "x")
+    ]
+    assert statuses == [416, 416, 400]
+    assert fetched(f"{url}reconstructions/{'0' * 64}")[0] == 404
+    assert [fetched(f"{url}files/{parts[2]}/{part}")[0] for part in ("2", "3", "x", "-1")] == [206, 404, 404, 404]
+
+
+def test_a_read_token_is_for_callers_who_may_read():
+    with LocalHub() as hub:
+        api = HfApi(endpoint=hub.url, token="hf_local")
+        api.create_repo("me/tst", private=True)
+        assert ask(f"{hub.url}/api/models/me/tst/xet-read-token/main")[0] == 401
+        assert ask(f"{hub.url}/api/models/me/none/xet-read-token/main")[0] == 401
+
+
 # -- hf_xet ---------------------------------------------------------------------------------------------------
 
 uploads_by_xet = pytest.mark.skipif(
@@ -258,6 +359,17 @@ from huggingface_hub import HfApi
 HfApi(endpoint=sys.argv[1], token="hf_local").upload_folder(
     repo_id="me/tst", folder_path=sys.argv[2], repo_type="dataset"
 )
+"""
+DOWNLOAD = """
+import sys
+from pathlib import Path
+from huggingface_hub import snapshot_download
+url, folder = sys.argv[1], Path(sys.argv[2])
+copy = snapshot_download(
+    "me/tst", repo_type="dataset", endpoint=url, token="hf_local", local_dir=folder.parent / "copy", max_workers=2
+)
+for path in folder.iterdir():
+    assert (Path(copy) / path.name).read_bytes() == path.read_bytes(), path
 """
 
 
@@ -305,6 +417,24 @@ def test_files_of_all_sizes_and_kinds_arrive_unchanged(empty_hub, client, folder
     assert {path.rpartition("/")[2] for path in paths} == set(files)
     assert not [path for path in paths if content(empty_hub, path) != files[path.rpartition("/")[2]]]
     assert xorb_bytes(empty_hub) > len(RANDOM), "uploaded through LFS instead of Xet"
+
+
+@uploads_by_xet
+def test_what_came_through_xet_is_downloaded_through_xet(client, folder, tmp_path):
+    files = {"tiny.bin": b"." * 100, "floats.bin": FLOATS, "random.bin": RANDOM, "empty.bin": b""}
+    files["several xorbs.bin"] = RANDOM * 9  # 72 MB
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    for start in range(2):  # also by a Hub that was started again
+        with LocalHub(path=tmp_path / "hub", limit=None) as hub:
+            if start == 0:
+                HfApi(endpoint=hub.url, token="hf_local").create_repo("me/tst", repo_type="dataset")
+                client(FOLDER, hub, folder)
+            client(DOWNLOAD, hub, folder)
+            seen = [request.path for request in hub.requests if request.endpoint == "xet-cas"]
+            assert [path for path in seen if "/v1/files/" in path], "downloaded over plain HTTP"
+        shutil.rmtree(tmp_path / "copy")
+        shutil.rmtree(tmp_path / "home", ignore_errors=True)
 
 
 @uploads_by_xet

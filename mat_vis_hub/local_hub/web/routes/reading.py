@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from mat_vis_hub.local_hub.model.lfs import LfsStore
 from mat_vis_hub.local_hub.model.repository import Commit, Repo
 from mat_vis_hub.local_hub.model.trees import File, Tree
 from mat_vis_hub.local_hub.web.errors import HubError, entry_not_found
@@ -36,7 +37,7 @@ def routes() -> list[Route]:
 
 
 async def tree(request: Request) -> Response:
-    _, repo = readable_repo(request)
+    caller, repo = readable_repo(request)
     path = unquote(request.path_params.get("path", "")).strip("/")
     commit, offset = _tree_position(repo, request)
     folder = commit.tree.get(path)
@@ -50,7 +51,8 @@ async def tree(request: Request) -> Response:
     headers = {"X-Repo-Commit": commit.oid}
     if len(page) > size:
         headers |= next_page(request, cursor=f"{commit.oid}:{offset + size}")
-    return JSONResponse(_entries(repo, commit, page[:size], expand=expand), headers=headers)
+    listed = _entries(caller.context.store, repo, commit, page[:size], expand=expand)
+    return JSONResponse(listed, headers=headers)
 
 
 def _tree_position(repo: Repo, request: Request) -> tuple[Commit, int]:
@@ -64,12 +66,12 @@ def _tree_position(repo: Repo, request: Request) -> tuple[Commit, int]:
 
 
 async def paths_info(request: Request) -> Response:
-    _, repo = readable_repo(request)
+    caller, repo = readable_repo(request)
     commit = repo.resolve(revision(request))
     paths, expand = _wanted_paths(await request.body())
     found = [(path.strip("/"), commit.tree.get(path)) for path in paths]
     present = [(path, entry) for path, entry in found if path and entry is not None]
-    return JSONResponse(_entries(repo, commit, present, expand=expand))
+    return JSONResponse(_entries(caller.context.store, repo, commit, present, expand=expand))
 
 
 def _wanted_paths(body: bytes) -> tuple[list[str], bool]:
@@ -88,19 +90,21 @@ def _wanted_paths(body: bytes) -> tuple[list[str], bool]:
 
 
 def _entries(
-    repo: Repo, commit: Commit, entries: list[tuple[str, File | Tree]], *, expand: bool
+    store: LfsStore, repo: Repo, commit: Commit, entries: list[tuple[str, File | Tree]], *, expand: bool
 ) -> list[dict[str, Any]]:
     last = repo.last_changes(commit, {path for path, _ in entries}) if expand else {}
-    return [_entry(path, entry, last.get(path)) for path, entry in entries]
+    return [_entry(store, path, entry, last.get(path)) for path, entry in entries]
 
 
-def _entry(path: str, entry: File | Tree, last: Commit | None) -> dict[str, Any]:
+def _entry(store: LfsStore, path: str, entry: File | Tree, last: Commit | None) -> dict[str, Any]:
     if isinstance(entry, Tree):
         described: dict[str, Any] = {"type": "directory", "oid": entry.oid, "size": 0, "path": path}
     else:
         described = {"type": "file", "oid": entry.oid, "size": entry.size, "path": path}
         if entry.lfs:
             described["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": entry.pointer_size}
+            if xet_hash := store.xet.hash_of(entry.sha256):
+                described["xetHash"] = xet_hash
     if last:
         described["lastCommit"] = {"id": last.oid, "title": last.title, "date": iso(last.time)}
     return described
@@ -150,6 +154,7 @@ async def resolve(request: Request) -> Response:
     headers = {"ETag": f'"{file.etag}"', "X-Repo-Commit": commit.oid, "Cache-Control": "no-store"}
     if file.lfs:
         headers |= {"X-Linked-Size": str(file.size), "X-Linked-Etag": f'"{file.sha256}"'}
+        headers |= _xet_headers(request, caller.context.store, repo, commit, file)
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return FileResponse(
@@ -158,6 +163,15 @@ async def resolve(request: Request) -> Response:
         filename=path.rpartition("/")[2],
         content_disposition_type="inline",
     )
+
+
+def _xet_headers(request: Request, store: LfsStore, repo: Repo, commit: Commit, file: File) -> dict[str, str]:
+    """Return what a client needs to download the file through Xet: its hash, and where to get a token."""
+    xet_hash = store.xet.hash_of(file.sha256)
+    if xet_hash is None:
+        return {}
+    token = f"{request.base_url}api/{repo.type}s/{repo.id}/xet-read-token/{commit.oid}"
+    return {"X-Xet-Hash": xet_hash, "Link": f'<{token}>; rel="xet-auth"'}
 
 
 def _revision_and_path(rest: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The endpoints of a Xet upload: a write token, xorbs, and shards, from which files are rebuilt."""
+"""The endpoints of Xet uploads: tokens, xorbs, and shards, from which files are rebuilt."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mat_vis_hub.local_hub.model.lfs import LfsStore
-from mat_vis_hub.local_hub.web.requests import committable_repo, flag, revision
+from mat_vis_hub.local_hub.web.requests import committable_repo, flag, readable_repo, revision
 from mat_vis_hub.local_hub.web.routing import API, route
+from mat_vis_hub.local_hub.web.xet import download
 from mat_vis_hub.local_hub.web.xet.shard import parse_shard
 from mat_vis_hub.local_hub.web.xet.xorb import XorbStore
 
@@ -24,14 +25,16 @@ _TOKEN_SECONDS = 3600
 
 def routes(store: LfsStore) -> list[Route]:
     """
-    Return the routes of Xet uploads that end up in `store`.
+    Return the routes of Xet uploads that end up in `store`, and of downloads.
 
-    The random part of the CAS URL stands in for authentication. It is new with every start, because clients remember
-    on disk, by CAS URL, which xorbs they have sent: a new Hub at an old address has none of them.
+    For uploads, the random part of the CAS URL stands in for authentication. It is new with every start, because
+    clients remember on disk, by CAS URL, which xorbs they have sent: a new Hub at an old address has none of them.
     """
     cas = _Cas(store, f"/xet/{secrets.token_hex(8)}")
     return [
-        route("GET", API + "/xet-write-token/{revision:path}", "xet-token", cas.token),
+        route("GET", API + "/xet-write-token/{revision:path}", "xet-token", cas.write_token),
+        route("GET", API + "/xet-read-token/{revision:path}", "xet-token", read_token),
+        *download.routes(store),
         route("POST", f"{cas.prefix}/v1/xorbs/default/{{xorb}}", "xet-cas", cas.xorb),
         route("POST", f"{cas.prefix}/v1/shards", "xet-cas", cas.shard),
         # Newer kinds of uploads, and queries for known chunks. After a 404, clients go on without them.
@@ -48,13 +51,10 @@ class _Cas:
         self._store = store
         self._xorbs = XorbStore()
 
-    async def token(self, request: Request) -> Response:
-        """Issue a write token to a caller who may commit."""
+    async def write_token(self, request: Request) -> Response:
+        """Issue a token to a caller who may commit."""
         committable_repo(request, revision(request), opens_pr=flag(request, "create_pr"))
-        url, access = str(request.base_url).rstrip("/") + self.prefix, "local"
-        expires = int(time.time()) + _TOKEN_SECONDS  # real time, because the client compares it with its own clock
-        headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": access, "X-Xet-Token-Expiration": str(expires)}
-        return JSONResponse({"casUrl": url, "accessToken": access, "exp": expires}, headers=headers)
+        return _token(request, self.prefix)
 
     async def xorb(self, request: Request) -> Response:
         body = request.stream()
@@ -81,6 +81,22 @@ class _Cas:
         for file in parse_shard(shard):
             if not self._store.has(file.sha256):
                 self._store.put(file.sha256, chain.from_iterable(self._xorbs.read(*term) for term in file.terms))
+            if file.terms:  # nobody asks for the content of an empty file
+                self._store.xet.add(file.hash, file.sha256)
+
+
+async def read_token(request: Request) -> Response:
+    """Issue a token to a caller who may read the files."""
+    caller, repo = readable_repo(request)
+    caller.require_files(repo)
+    return _token(request, download.PREFIX)
+
+
+def _token(request: Request, prefix: str) -> Response:
+    url, access = str(request.base_url).rstrip("/") + prefix, "local"
+    expires = int(time.time()) + _TOKEN_SECONDS  # real time, because the client compares it with its own clock
+    headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": access, "X-Xet-Token-Expiration": str(expires)}
+    return JSONResponse({"casUrl": url, "accessToken": access, "exp": expires}, headers=headers)
 
 
 def _not_served(request: Request) -> Response:

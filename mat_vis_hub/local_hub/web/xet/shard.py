@@ -23,6 +23,7 @@ class Term(NamedTuple):
 class ShardFile(NamedTuple):
     """One file: the content of its terms, in order."""
 
+    hash: str
     sha256: str
     terms: list[Term]
 
@@ -48,7 +49,7 @@ def parse_shard(shard: bytes) -> list[ShardFile]:
             if not flags & _HAS_METADATA:
                 raise ValueError(f"The shard gives no SHA-256 for the file {hash_hex(file_hash)}; a commit needs one.")
             terms = [Term(hash_hex(xorb), start, end) for xorb, _, _, start, end in entries]
-            files.append(ShardFile(hash_hex(next(records)[0]), terms))
+            files.append(ShardFile(hash_hex(file_hash), hash_hex(next(records)[0]), terms))
     except StopIteration:
         raise ValueError(f"The shard ends, after {len(shard)} bytes, in the middle of its list of files.") from None
     return files
