@@ -166,6 +166,8 @@ class Repo:
         fork, theirs, ours = self.commits[pull_request.forked_at], self.head(pull_request.ref), self.head(ref)
         changes = difference(fork.tree, theirs.tree)
         conflicts = changes.keys() & difference(fork.tree, ours.tree).keys()
+        if not all(any(commit is fork for commit in self.history(side)) for side in (theirs, ours)):
+            conflicts = set(changes)  # one of the sides was squashed: they have no commit in common any more
         if conflicts:
             raise MergeConflict(sorted(conflicts))
         title = f"{pull_request.title} (#{pull_request.num})"

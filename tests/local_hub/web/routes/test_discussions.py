@@ -97,6 +97,16 @@ def test_a_file_that_both_sides_changed_is_a_conflict(commit, discuss):
         discuss("merge_pull_request")
 
 
+@pytest.mark.parametrize("squashed", ["main", "refs/pr/1"])
+def test_a_squash_makes_a_merge_impossible(api, repo, commit, discuss, squashed):
+    commit(Add("a", b"1"), create_pr=True)
+    api.super_squash_history(**repo, branch=squashed)
+    with pytest.raises(HfHubHTTPError, match="conflicts in: a") as caught:
+        discuss("merge_pull_request")
+    assert caught.value.response.status_code == 409
+    assert api.list_repo_files(**repo) == [".gitattributes"]
+
+
 def test_discussions_can_be_commented_renamed_and_closed(api, repo, discuss):
     api.create_discussion(title="why", **repo)
     assert discuss("comment_discussion", comment="because").content == "because"
