@@ -566,11 +566,26 @@ class ThrottledHfApi(HfApi):
             parent_commit=parent_commit,
         )
 
-    if not TYPE_CHECKING and not downloads.forwards_headers():  # type checkers see HfApi's own
+    if not TYPE_CHECKING:  # type checkers see HfApi's own
+
+        @wraps(HfApi.hf_hub_download)
+        def hf_hub_download(self, *args, **kwargs):
+            return self._download(super().hf_hub_download, *args, **kwargs)
 
         @wraps(HfApi.snapshot_download)
         def snapshot_download(self, *args, **kwargs):
-            return downloads.snapshot_download(self, *args, **kwargs)
+            forwards = downloads.forwards_headers()
+            plain = super().snapshot_download if forwards else partial(downloads.snapshot_download, self)
+            return self._download(plain, *args, **kwargs)
+
+        if hasattr(HfApi, "upload_large_folder"):
+
+            @wraps(HfApi.upload_large_folder)
+            def upload_large_folder(self, *args, **kwargs):
+                from mat_vis_hub.commits import large_folder
+
+                retry = large_folder.unbounded(self.retry) if large_folder.never_ends() else self.retry
+                return super(ThrottledHfApi, self._twin(retry=retry)).upload_large_folder(*args, **kwargs)
 
     # ---- turns, batches and transactions ----
 
@@ -891,11 +906,22 @@ class ThrottledHfApi(HfApi):
         """This object, with another `source`."""
         if source is None or source == self.source:
             return self
+        return self._twin(source=_checked_source(source))
+
+    def _twin(self, **settings: Any) -> Self:
+        """This object with other settings. Waits and background jobs are those of this object."""
         twin = copy(self)
-        twin.source = _checked_source(source)
-        twin.waits = self.waits
-        twin._background = self._background
+        vars(twin).update(settings, waits=self.waits, _background=self._background)
         return twin
+
+    def _download(self, plain: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        """Call `plain`, and wait where hf_xet is refused: it sends requests that do not pass through the wrapper."""
+        try:
+            return plain(*args, **kwargs)
+        except (ConnectionError, RuntimeError) as error:
+            repo_id = kwargs["repo_id"] if "repo_id" in kwargs else args[0]
+            call = self._throttle(repo_id, kwargs.get("repo_type"), kwargs.get("revision"), kwargs.get("token"))
+            return call.retry(error, partial(plain, *args, **kwargs))
 
     def _throttle(
         self, repo_id: str, repo_type: str | None, revision: str | None, token: str | bool | None

@@ -58,14 +58,15 @@ class ThrottleEvent:
 @dataclass(frozen=True)
 class PaceEvent:
     """
-    A commit waits before it is sent, because it would be refused.
+    A commit, or any other request, waits before it is sent, because it would be refused.
 
     Args:
         source, repo_id, repo_type, revision (`str`): As in [`ThrottleEvent`].
         reason (`str`):
             Why it would be refused: `"gate"`, if another commit of this process has been refused; `"budget"`, if the
             window is used up; `"refused"`, if another process that shares the budget has been refused; `"turn"`, if
-            another commit to the repository is under way.
+            another commit to the repository is under way; `"api"`, `"resolvers"` or `"whoami"`, if the Hub has said
+            that this bucket of requests is spent.
         wait_s (`float`): Seconds until it is sent.
         elapsed_s (`float`): Seconds since the call began.
         used (`int`, *optional*): Commits counted in the window, if there is a budget.

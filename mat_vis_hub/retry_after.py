@@ -144,7 +144,7 @@ def read_refusal(response: Any, *, now: float | None = None) -> Refusal:
     text = _text(response, headers)
     # Any other status has nothing to do with the buckets of requests, and neither has contention.
     status = getattr(response, "status_code", None)
-    buckets = [] if isinstance(status, int) and status != 429 else _buckets(headers)
+    buckets = [] if isinstance(status, int) and status != 429 else buckets_of(headers.get("ratelimit", ""))
     limiter = _limiter(text, buckets)
     if limiter in ("lock", "queue"):
         buckets = []
@@ -230,21 +230,22 @@ def _http_date(value: str) -> float | None:
 _EPOCH = parsedate_to_datetime("Thu, 01 Jan 1970 00:00:00 -0000")
 
 
-class _Bucket(NamedTuple):
-    """One item of a `RateLimit` header."""
+class Bucket(NamedTuple):
+    """One item of a `RateLimit` header: a bucket of requests, whether it is spent, and when it is refilled."""
 
     name: str
     is_spent: bool
     reset: float  # seconds
 
 
-def _buckets(headers: Mapping[str, str]) -> list[_Bucket]:
+def buckets_of(header: str) -> list[Bucket]:
+    """The items of a `RateLimit` header. What is no such item is left out."""
     buckets = []
-    for item in headers.get("ratelimit", "")[:_LONGEST_HEADER].lower().split(","):
+    for item in header[:_LONGEST_HEADER].lower().split(","):
         name, *pairs = (part.strip() for part in item.split(";"))
         values = {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
         if all(re.fullmatch("[0-9]{1,12}", values.get(key, "")) for key in "rt"):
-            buckets.append(_Bucket(name.strip('"'), int(values["r"]) == 0, float(values["t"])))
+            buckets.append(Bucket(name.strip('"'), int(values["r"]) == 0, float(values["t"])))
     return buckets
 
 
@@ -310,7 +311,7 @@ _LIMITERS = (
 )
 
 
-def _limiter(text: str, buckets: Iterable[_Bucket]) -> str:
+def _limiter(text: str, buckets: Iterable[Bucket]) -> str:
     """What refused the request. The sentence is about this request; a spent bucket may be a coincidence."""
     for limiter, pattern in _LIMITERS:
         if re.search(pattern, text):

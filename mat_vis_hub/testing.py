@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mat_vis_hub import gate
+from mat_vis_hub import buckets, gate
 from mat_vis_hub._internal import clock, interrupt
 from mat_vis_hub._internal.per_process import PerProcess
 
@@ -99,7 +99,7 @@ def virtual_time() -> Iterator[VirtualTime]:
     """
     Let every wait of the package return at once, and move its clocks on by as much.
 
-    It applies to all threads of the process. Inside, no repository has been refused yet. Afterwards, the clocks and the
+    It applies to all threads of the process. Inside, nothing has been refused yet. Afterwards, the clocks and the
     refusals are what they were before. Waits show no progress bar and emit no heartbeats.
 
     Yields:
@@ -117,9 +117,9 @@ def virtual_time() -> Iterator[VirtualTime]:
     ```
     """
     time = VirtualTime()
-    before = clock.current, gate.current
-    clock.current, gate.current = time, PerProcess(gate.Gates)
+    before = clock.current, gate.current, buckets.current
+    clock.current, gate.current, buckets.current = time, PerProcess(gate.Gates), PerProcess(buckets.Buckets)
     try:
         yield time
     finally:
-        clock.current, gate.current = before
+        clock.current, gate.current, buckets.current = before

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeVar
 
-from mat_vis_hub import errors, turn
-from mat_vis_hub._hub.errors import refused_response
+from mat_vis_hub import buckets, errors, turn
+from mat_vis_hub._hub.errors import DiscardedResponse, refused_response
 from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub._internal import clock, interrupt
 from mat_vis_hub._internal.sanitize import elapsed
@@ -69,7 +69,11 @@ _current: ContextVar[Throttle | None] = ContextVar("mat_vis_hub_throttle", defau
 current = _current.get
 """The call of ours that this thread is in, or `None`."""
 
-_WHY = {"commits": "the Hub refuses commits for now (429)", "lock": "another commit is under way (409)"}
+_WHY = {
+    "commits": "the Hub refuses commits for now (429)",
+    "lock": "another commit is under way (409)",
+    "requests": "the Hub refuses requests for now (429)",
+}
 
 
 class Throttle:
@@ -130,20 +134,23 @@ class Throttle:
             except Exception as next_error:
                 error = next_error
 
-    def commit(self, attempt: Callable[[], T], *, can_retry: bool = True) -> T:
+    def commit(
+        self, attempt: Callable[[], T], *, can_retry: bool = True, before_sending: Callable[[], object] | None = None
+    ) -> T:
         """
         Call `attempt`, which sends a commit, until it is not refused. Each time it takes its turn.
 
         Args:
             attempt (`Callable`): Sends the commit.
             can_retry (`bool`, *optional*, defaults to `True`): Whether it can be called again.
+            before_sending (`Callable`, *optional*): Called before each attempt, when it is its turn.
         """
         repository = self.target.repository
         assert repository is not None  # a commit goes to a repository
         its_turn = turn.of_block(repository) or Turn(self.caller, repository)
         try:
             while True:
-                its_turn.take(self, self.target.revision)
+                its_turn.take(self, self.target.revision, before_sending)
                 try:
                     result = attempt()
                 except Exception as error:
@@ -212,7 +219,7 @@ class Throttle:
                 reason=status,
             )
         )
-        why = _WHY.get(refusal.limiter, "the Hub refuses requests for now (429)")
+        why = _WHY.get(refusal.limiter, _WHY["requests"])
         try:
             self._sleep(until, wait, str(status), why)
         except errors.WaitCancelled as cancelled:
@@ -258,6 +265,12 @@ class Throttle:
         if until <= max(self._ready_at, clock.monotonic()):
             return False
         return self._wait(until, "gate", _WHY["commits"])
+
+    def wait_for_bucket(self, spent: buckets.Spent) -> bool:
+        """Wait until a bucket of requests is refilled. `False` if it should not be waited for."""
+        if spent.until <= max(self._ready_at, clock.monotonic()):
+            return False
+        return self._wait(spent.until, spent.name, _WHY["requests"])
 
     def wait_for_reservation(self, reservation: Reservation, asked_at: float) -> bool:
         """Wait for the moment of a reservation. `False` if it should not be waited for."""
@@ -379,4 +392,6 @@ def _refusal(error: Exception) -> Refusal | None:
         return None
     from mat_vis_hub.retry_after import read_refusal
 
+    if isinstance(response, DiscardedResponse) and (known := buckets.current.value.header(response.url, "api")):
+        response = response._replace(headers={"RateLimit": known})
     return read_refusal(response, now=clock.wall())

@@ -24,9 +24,11 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import get_session
 
-from mat_vis_hub import errors, throttle, turn
+from mat_vis_hub import buckets, errors, throttle, turn
+from mat_vis_hub._hub import creation
 from mat_vis_hub._hub.errors import is_refusal, raise_refusal
 from mat_vis_hub._hub.routes import Route, route_of
 from mat_vis_hub._internal import clock, sanitize
@@ -94,15 +96,7 @@ def _wrap(cls: Any) -> None:
         if route is None:
             return send(client, request, *args, **kwargs)
         attempt = functools.partial(_attempt, send, client, request, args, kwargs)
-        if route.kind == "commit":
-            return _commit(attempt, request, caller, route)
-        try:
-            return attempt()
-        except Exception as error:
-            call = throttle.current() or Throttle(caller, Target(*route.about(), caller.source))
-            if not _can_replay(request):
-                raise
-            return call.retry(error, attempt)
+        return _Request(attempt, request, caller, route).send()
 
     wrapped._mat_vis_hub_wrapped = send  # type: ignore[attr-defined]  # how it is recognised
     cls.send = wrapped
@@ -135,26 +129,113 @@ def _caller_of_block(client: Any, request: Any) -> Caller | None:
     return caller
 
 
-def _commit(attempt: Callable[[], Any], request: Any, caller: Caller, route: Route) -> Any:
-    """Send a commit when it is its turn."""
-    call = throttle.current()
-    if call is None:
-        repository, revision = route.about()
-        error = sys.exc_info()[1]  # a loop that sends a commit again in smaller parts is handling it right now
-        if error is not None and repository is not None and errors.is_pointless(error, repository, clock.monotonic()):
-            raise error
-        call = Throttle(caller, Target(repository, revision, caller.source))
+class _Request:
+    """
+    One request of ours, sent when it is its turn, as often as it takes.
 
-    def send() -> Any:
-        response = attempt()
-        if response.status_code >= 400:
-            raise _Failed(response)  # the budget looks at it
+    Args:
+        attempt (`Callable`): Sends it once.
+        request (`requests.PreparedRequest`, `httpx.Request` or `httpx2.Request`): What is sent.
+        caller (`Caller`): Whose it is.
+        route (`Route`): What it asks for.
+    """
+
+    def __init__(self, attempt: Callable[[], Any], request: Any, caller: Caller, route: Route) -> None:
+        self._attempt = attempt
+        self._request = request
+        self._caller = caller
+        self._route = route
+        self._own_call: Throttle | None = None
+
+    def send(self) -> Any:
+        if self._route.kind == "commit":
+            return self._send_commit()
+        try:
+            return self._send_when_possible()
+        except Exception as error:
+            if not _can_replay(self._request):
+                raise
+            return self._call.retry(error, self._send_when_possible)
+
+    @property
+    def _call(self) -> Throttle:
+        """The call of ours that this request belongs to."""
+        call = throttle.current() or self._own_call
+        if call is None:
+            repository, revision = self._route.about()
+            call = self._own_call = Throttle(self._caller, Target(repository, revision, self._caller.source))
+        return call
+
+    def _send_commit(self) -> Any:
+        repository, _ = self._route.about()
+        # A loop that sends a commit again in smaller parts is handling the refusal of the larger one right now.
+        handled = sys.exc_info()[1] if throttle.current() is None else None
+        if handled is not None and repository and errors.is_pointless(handled, repository, clock.monotonic()):
+            raise handled
+
+        def send() -> Any:
+            response = self._send_once()
+            if response.status_code >= 400:
+                raise _Failed(response)  # the budget looks at it
+            return response
+
+        try:
+            return self._call.commit(send, can_retry=_can_replay(self._request), before_sending=self._wait_for_buckets)
+        except _Failed as answer:
+            return answer.response
+
+    def _send_when_possible(self) -> Any:
+        self._wait_for_buckets()
+        try:
+            return self._send_once()
+        except HfHubHTTPError as error:
+            existing = self._existing(error) if self._route.kind == "creation" else None
+            if existing is None:
+                raise
+            return existing
+
+    def _existing(self, error: HfHubHTTPError) -> Any | None:
+        """The answer to the creation of a repository that exists, if only the quota of creations is in the way."""
+        from mat_vis_hub.retry_after import read_refusal
+
+        if not creation.accepts_existing() or read_refusal(error.response).limiter != "creation":
+            return None
+        return creation.existing(error.response, self._request, self._api())
+
+    def _send_once(self) -> Any:
+        """Send the request, and remember what the response says about the buckets that count it."""
+        known = buckets.current.value
+        words = known.words
+        try:
+            response = self._attempt()
+        except HfHubHTTPError as refusal:
+            self._read_buckets(refusal.response, known, words, "whoami" if self._route.kind == "whoami" else None)
+            raise
+        for each in (*getattr(response, "history", ()), response):  # a download is redirected to where the content is
+            self._read_buckets(each, known, words)
         return response
 
-    try:
-        return call.commit(send, can_retry=_can_replay(request))
-    except _Failed as answer:
-        return answer.response
+    def _read_buckets(self, response: Any, known: buckets.Buckets, words: int, name: str | None = None) -> None:
+        header = response.headers.get("RateLimit")
+        if header is None or not (known or "r=0" in header):
+            return
+        if route_of(self._request.method, str(response.url)):
+            known.read(header, self._account, words, name)
+
+    def _wait_for_buckets(self) -> None:
+        known = buckets.current.value
+        while known and (spent := known.spent(self._account, self._route.buckets)) is not None:
+            if not self._call.wait_for_bucket(spent):
+                return
+
+    @property
+    def _account(self) -> buckets.Account:
+        return buckets.Account(self._route.endpoint, hash(self._request.headers.get("Authorization")))
+
+    def _api(self) -> HfApi:
+        """Who sends another request for the same caller."""
+        token = self._request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return HfApi(endpoint=self._route.endpoint, token=token or False, headers={MARK: mark_of(self._caller)})
 
 
 def _attempt(send: Callable[..., Any], client: Any, request: Any, args: Any, options: dict[str, Any]) -> Any:

@@ -57,7 +57,7 @@ class Turn:
         self._reserved: ReservedCommit | None = None
         self._lease: Lease | None = None
 
-    def take(self, call: Call, revision: str) -> None:
+    def take(self, call: Call, revision: str, before_sending: Callable[[], object] | None = None) -> None:
         """Wait until a commit to that branch may be sent. What is held already is kept."""
         if self._budget is not None:
             self._budget.saw(self._repository, revision)
@@ -67,6 +67,8 @@ class Turn:
         self._permit.active_since = None
         while call.wait_for_reopening(self._gate.reopens_at):
             pass
+        if before_sending is not None:
+            before_sending()  # without the lease, because it may wait for minutes
         if self._budget is not None and self._permit.is_held:  # a commit that does not wait for its turn needs no lease
             self._lease = self._lease or self._budget.lease(self._repository)
             if self._lease is not None:

@@ -15,7 +15,7 @@ LAYERS = [
     ["_internal"],
     ["_hub"],
     ["retry_after", "events"],
-    ["policy", "gate", "hooks", "budget"],
+    ["policy", "gate", "buckets", "hooks", "budget"],
     ["turn"],
     ["throttle"],
     ["transport", "commits"],

@@ -17,6 +17,12 @@ _COMMIT_LOCK = "another commit operation is in progress"
 _MAY_HAVE_LANDED = (500, 502, 503, 504)
 _COMMIT_PATH = "/commit/"
 _LONGEST_MESSAGE = 1000  # characters
+# hf_xet sends requests of its own, and says in these words what became of one: `ConnectionError("Rate limited: Request
+# error: HTTP status client error (429 Too Many Requests), domain: https://huggingface.co/api/.../xet-write-token/main")`.
+_REFUSED_XET = r"HTTP status client error \(429 Too Many Requests\)"
+_URL = r"https?://[^\s()]+"
+# The tokens of Xet count as requests of the API. Nobody kept the header that names the wait.
+_XET_TOKEN, _API_BUCKET = r"/api/.*/xet-\w+-token", {"RateLimit": '"api";r=0;t=0'}
 # `requests.RetryError`: urllib3 retried inside the session and discarded the last response.
 _RETRIES_EXHAUSTED = r"too many (\d{3}) error responses"
 
@@ -28,7 +34,8 @@ class DiscardedResponse(NamedTuple):
     Args:
         status_code (`int`): The status.
         url (`str`, *optional*): The address that was requested, if the exception names it.
-        headers (`dict`, *optional*), text (`str`, *optional*): Empty: nobody kept them.
+        headers (`dict`, *optional*): Which bucket refused it, if that is known without them: nobody kept them.
+        text (`str`, *optional*): Empty: nobody kept it.
     """
 
     status_code: int
@@ -68,7 +75,8 @@ def refused_response(error: BaseException | None) -> Any | None:
     Args:
         error (`BaseException`, *optional*):
             Any exception. A failed upload of a large file arrives as `RuntimeError`, raised from the 429. A session
-            whose urllib3 retries used up their attempts raises `requests.RetryError`, which has no response.
+            whose urllib3 retries used up their attempts raises `requests.RetryError`, which has no response. Neither
+            has the `ConnectionError` of hf_xet.
 
     Returns:
         The response, a [`DiscardedResponse`] if the session discarded it, or `None` if `error` is not a refusal.
@@ -166,6 +174,20 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _discarded(error: BaseException) -> DiscardedResponse | None:
+    return _discarded_by_xet(error) or _discarded_by_urllib3(error)
+
+
+def _discarded_by_xet(error: BaseException) -> DiscardedResponse | None:
+    if not isinstance(error, (ConnectionError, RuntimeError)):
+        return None
+    message = str(error)
+    if not re.search(_REFUSED_XET, message):
+        return None
+    url = match[0] if (match := re.search(_URL, message)) else ""
+    return DiscardedResponse(_REFUSED, url, _API_BUCKET if re.search(_XET_TOKEN, url) else {})
+
+
+def _discarded_by_urllib3(error: BaseException) -> DiscardedResponse | None:
     names = {cls.__name__ for cls in type(error).__mro__}
     if names.isdisjoint({"RetryError", "MaxRetryError"}):
         return None

@@ -15,12 +15,22 @@ class Route(NamedTuple):
     A request to the Hub.
 
     Args:
-        kind (`str`): `"commit"`, `"api"` or `"download"`.
+        kind (`str`): `"commit"`, `"creation"` (of a repository), `"whoami"`, `"api"` or `"download"`.
         url (`str`): Its address.
     """
 
     kind: str
     url: str
+
+    @property
+    def endpoint(self) -> str:
+        """The scheme and the host of its address."""
+        return "/".join(self.url.split("/", 3)[:3])
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """The buckets that count it, by the names of the `RateLimit` header. `whoami` has a stricter one of its own."""
+        return {"download": ("resolvers",), "whoami": ("whoami", "api")}.get(self.kind, ("api",))
 
     def about(self) -> tuple[Repository | None, str]:
         """The repository that its address names, if any, and the branch of a commit."""
@@ -45,6 +55,7 @@ _REPOSITORY = (
 # A merged pull request is one commit more on its branch, and the Hub counts it like any other.
 _COMMIT = _REPOSITORY + r"/(?:commit/(?P<revision>[^/?#]+)|discussions/[0-9]+/merge)/?(?:[?#]|$)"
 _ABOUT = _REPOSITORY + r"(?:[/?#]|$)"
+_SPECIAL = r"https?://[^?#]*?/api/(?:(?P<whoami>whoami-v2)|(?P<creation>repos/create))/?(?:[?#]|$)"
 # Whichever comes first in the path decides: a file may lie in a folder `api` or `resolve`.
 _FIRST = r"https?://[^?#]*?(?:(/api/|\.git/info/lfs/)|/resolve/)"
 
@@ -77,4 +88,7 @@ def route_of(method: str, url: str) -> Route | None:
     first = re.match(_FIRST, url)
     if first is None:
         return None
-    return Route("api" if first[1] else "download", url)
+    if not first[1]:
+        return Route("download", url)
+    special = re.match(_SPECIAL, url)
+    return Route((special and special.lastgroup) or "api", url)
