@@ -10,6 +10,7 @@ for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FAC
     del os.environ[name]
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mat-vis-hub-tests-")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_XET_CLIENT_RETRY_MAX_ATTEMPTS"] = "0"  # hf_xet retries a refusal for minutes of real time
 
 pytest_plugins = ["pytester"]
 
