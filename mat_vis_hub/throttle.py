@@ -188,7 +188,7 @@ class Throttle:
     def _wait_out(self, refused: Exception, refusal: Refusal, until: float, hint: str) -> None:
         """Wait until the refusal is over, or raise it."""
         policy = self.caller.retry
-        wait = max(0.0, until - clock.monotonic())
+        wait = max(0.0, round(until - clock.monotonic(), 3))  # a hint of 30 seconds is no 29.999998
         status = 409 if refusal.limiter == "lock" else 429
         retries, most, bound = self._retry, policy.max_retries, f"max_retries={policy.max_retries}"
         if refusal.is_contention and policy.max_retries:
