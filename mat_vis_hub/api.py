@@ -17,6 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from mat_vis_hub import throttle, transport
 from mat_vis_hub._hub import downloads
+from mat_vis_hub._hub.headers import without_headers
 from mat_vis_hub._hub.repository import Repository, check_repo_type
 from mat_vis_hub._hub.signatures import as_installed
 from mat_vis_hub._internal import sanitize
@@ -941,6 +942,21 @@ class ThrottledHfApi(HfApi):
     def run_as_future(self, fn: Callable[..., R], *args: Any, **kwargs: Any) -> Future[R]:
         """As `HfApi.run_as_future`: in the background, one after another. Works in a forked process as well."""
         return self._background.value.submit(fn, *args, **kwargs)
+
+
+def _in_job(plain: Callable[..., R]) -> Callable[..., R]:
+    """A method of `HfApi` whose requests lack the headers of the object. They are recognised by their thread instead."""
+
+    @wraps(plain)
+    def method(self: ThrottledHfApi, *args: Any, **kwargs: Any) -> R:
+        with transport.job_of(self):
+            return plain(self, *args, **kwargs)
+
+    return method
+
+
+for _name in without_headers():
+    setattr(ThrottledHfApi, _name, _in_job(getattr(HfApi, _name)))
 
 
 def _background() -> ThreadPoolExecutor:

@@ -47,7 +47,7 @@ _everywhere: list[Caller] = []  # the latest one applies
 class _Thread(threading.local):
     """What this thread is doing."""
 
-    job: Caller | None = None  # whose background job it runs, if that began inside `everywhere()`
+    job: Caller | None = None  # whose job it runs: one that began inside `everywhere()`, or a method without headers
     sending = False  # whether it is inside a wrapped `send` already
 
 
@@ -290,6 +290,17 @@ def _read(response: Any) -> None:
         response.content  # noqa: B018  # `requests` reads it on first use
 
 
+@contextmanager
+def job_of(caller: Caller) -> Iterator[None]:
+    """Within this context, the requests of this thread that no other object sends are those of `caller`."""
+    install()
+    before, _thread.job = _thread.job, caller
+    try:
+        yield
+    finally:
+        _thread.job = before
+
+
 # ---- everywhere ------------------------------------------------------------------------------------------------
 
 
@@ -327,11 +338,8 @@ def _run_as_future(api: HfApi, fn: Callable[..., Any], *args: Any, **kwargs: Any
     args = tuple(_with_mark(arg, caller) if isinstance(arg, HfApi) else arg for arg in args)
 
     def job() -> Any:
-        _thread.job = caller
-        try:
+        with job_of(caller):
             return fn(*args, **kwargs)
-        finally:
-            _thread.job = None
 
     return _plain_run_as_future(api, job)
 
