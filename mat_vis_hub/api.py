@@ -945,7 +945,7 @@ class ThrottledHfApi(HfApi):
 
 
 def _in_job(plain: Callable[..., R]) -> Callable[..., R]:
-    """A method of `HfApi` whose requests lack the headers of the object. They are recognised by their thread instead."""
+    """A method of `HfApi` whose requests lack the object's headers. They are recognised by their thread instead."""
 
     @wraps(plain)
     def method(self: ThrottledHfApi, *args: Any, **kwargs: Any) -> R:

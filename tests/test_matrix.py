@@ -23,7 +23,7 @@ def bench(local_hub, time, monkeypatch, tmp_path) -> Bench:
     return Bench(local_hub, time, tmp_path)
 
 
-@pytest.mark.local_hub(limit=None, discussion_limit=None, creation_limit=None)
+@pytest.mark.local_hub(limit=None, creation_limit=None, pull_request_limit=None, discussion_limit=None)
 @pytest.mark.filterwarnings("ignore:(?s).*upload_large_folder:FutureWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of CommitScheduler's thread
 @pytest.mark.parametrize("road", ROADS)

@@ -17,6 +17,7 @@ from huggingface_hub.utils import get_session, hf_raise_for_status
 
 from mat_vis_hub._hub.errors import may_have_landed, raise_refusal, refusal_error, refused_response, status_of
 from mat_vis_hub.local_hub import LocalHub
+from mat_vis_hub.retry_after import read_refusal
 
 REPO = "you/textures"
 COMMIT_URL = "https://hub/api/models/you/textures/commit/main"
@@ -297,3 +298,32 @@ class TestRefusalError:
         with pytest.raises(HfHubHTTPError, match="429 Too Many Requests") as caught:
             raise_refusal(response)
         assert caught.value.response is response
+
+
+class TestXet:
+    TOKEN = "https://huggingface.co/api/models/you/model/xet-write-token/main"
+    SAID = "Rate limited: Request error: HTTP status client error (429 Too Many Requests), domain: {}"
+
+    def test_a_refused_token_is_a_refusal_by_the_api_bucket(self):
+        response = refused_response(ConnectionError(self.SAID.format(self.TOKEN)))
+        assert response is not None
+        assert (response.status_code, response.url) == (429, self.TOKEN)
+        refusal = read_refusal(response)
+        assert (refusal.limiter, refusal.retry_after, refusal.floor) == ("api", None, 0)
+
+    def test_a_refusal_by_the_storage_is_none_of_the_api_bucket(self):
+        response = refused_response(RuntimeError(self.SAID.format("https://cas-server.xethub.hf.co/xorbs/1")))
+        assert response is not None
+        assert read_refusal(response).limiter == "unknown"
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ConnectionError("Connection reset by peer"),
+            ConnectionError("Request error: HTTP status server error (503 Service Unavailable), domain: https://x/y"),
+            ValueError(SAID.format(TOKEN)),
+        ],
+        ids=repr,
+    )
+    def test_any_other_error_is_none(self, error):
+        assert refused_response(error) is None
