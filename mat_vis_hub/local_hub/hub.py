@@ -89,7 +89,7 @@ class LocalHub:
             Requests for web pages: all that are neither downloads nor to `/api/`. `None` for no limit.
         whoami_limit (`int`, *optional*, defaults to `20`):
             Calls of `whoami` that an address may make per fixed window, with whatever token. `None` for no limit.
-        creation_limit (`int`, *optional*, defaults to `20`):
+        creation_limit (`int`, *optional*, defaults to `300`):
             Calls of `create_repo` that a caller may make per `creation_window`, whether the repository exists or not.
             `None` for no limit.
         creation_window (`float`, *optional*, defaults to `86400`):
@@ -158,7 +158,7 @@ class LocalHub:
         resolvers_limit: int | None = 5000,
         pages_limit: int | None = 200,
         whoami_limit: int | None = 20,
-        creation_limit: int | None = 20,
+        creation_limit: int | None = 300,
         creation_window: float = 86400,
         pull_request_limit: int | None = 10,
         discussion_limit: int | None = 10,

@@ -57,7 +57,7 @@ class Settings:
     resolvers_limit: int | None = 5000
     pages_limit: int | None = 200
     whoami_limit: int | None = 20
-    creation_limit: int | None = 20
+    creation_limit: int | None = 300
     creation_window: float = 86400
     pull_request_limit: int | None = 10
     discussion_limit: int | None = 10
