@@ -140,6 +140,8 @@ def _first_try(hint: RetryAfter) -> float:
     latest = hint.at_most
     if hint.window is not None and hint.at_least <= hint.window:
         latest = min(latest, hint.window)
+    if (hint.at_least, latest) == (0, 60):
+        return 30.0  # "less than a minute" mostly means that: date-fns says it up to a minute with an option only
     return latest if latest - hint.at_least <= _NARROW else hint.at_least
 
 

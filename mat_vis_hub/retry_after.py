@@ -321,7 +321,7 @@ def _limiter(text: str, buckets: Iterable[Bucket]) -> str:
 
 
 _WAIT = r"""(?x)
-        \b(?:retry|try)(?:[ ](?:again|this|the|your|action|request))*[ ](?:in|after)[ ]
+        \b(?:retry|try)(?:[ ](?:again|the|your|request|(?P<rounded>this[ ]action)|this))*[ ](?:in|after)[ ]
         (?P<fuzz>less[ ]than[ ]|about[ ]|over[ ]|almost[ ])?
         (?P<number>[0-9]{1,12}(?:\.[0-9]{1,9})?|an?|half[ ]an?)[ ]?
         (?P<unit>seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|months?|years?)\b
@@ -330,46 +330,47 @@ _WAIT = r"""(?x)
 
 def _from_sentences(text: str) -> Iterator[_Hint]:
     for match in re.finditer(_WAIT, text):
-        at_least, at_most = _interval(match["fuzz"] or "", match["number"], match["unit"])
+        at_least, at_most = _interval(match["fuzz"] or "", match["number"], match["unit"], bool(match["rounded"]))
         yield "body", at_least, at_most, not int(match["left"] or 0)
 
 
-def _interval(fuzz: str, number: str, unit: str) -> tuple[float, float]:
+def _interval(fuzz: str, number: str, unit: str, rounded: bool) -> tuple[float, float]:
     """
     The seconds for which date-fns says these words, with `formatDistance` or `formatDistanceStrict`.
 
     `formatDistance` rounds to whole minutes, halves up. From 44.5 minutes on it says "about 1 hour", from 23 hours 59.5
     minutes "1 day", from 42 hours "2 days", from 30 days "about 1 month". `formatDistanceStrict` rounds to whole units
-    and says "1 hour" from 60 minutes. Where both say the same words, the interval covers both. Other servers are exact
-    about seconds. Months and years are longer than the longest wait.
+    and says "1 hour" from 60 minutes. Where both say the same words, the interval covers both. Seconds are `rounded` in
+    the Hub's sentence; other servers are exact. Months and years are longer than the longest wait.
     """
     n = 0.5 if number.startswith("half") else 1.0 if number in ("a", "an") else float(number)
     if unit.startswith(("mo", "y")):
-        return (_LONGEST_WAIT, _LONGEST_WAIT) if n > 0 else (0.0, 0.0)
-    length = {"s": 1.0, "m": _MINUTE, "h": _HOUR, "d": _DAY, "w": 7 * _DAY}[unit[0]]
+        shortest = _LONGEST_WAIT - (30.0 if (fuzz, n, unit) == ("about ", 1, "month") else 0.0)
+        return (shortest, _LONGEST_WAIT) if n > 0 else (0.0, 0.0)
+    length, most = {"s": (1.0, 60), "m": (_MINUTE, 60), "h": (_HOUR, 24), "d": (_DAY, 30), "w": (7 * _DAY, 0)}[unit[0]]
     if fuzz.startswith("less"):
         return _less_than(n * length)
-    if unit.startswith("s"):
+    if unit.startswith("s") and not (rounded and n.is_integer()):
         return n, n
     if n == 0.5:  # "half a minute" is said from 20 seconds up to 40
         return n * length - length / 6, n * length + length / 6
     # Minutes are rounded before "about N hours" and "N days" are.
-    rounding = 30.0 if unit.startswith("d") or (fuzz and unit.startswith("h")) else 0.0
-    earliest, latest = (n - 0.5) * length - rounding, (n + 0.5) * length - rounding
-    if unit.startswith("h") and n == 1:
+    earlier = 30.0 if unit.startswith("d") or (fuzz and unit.startswith("h")) else 0.0
+    earliest, latest = (n - 0.5) * length - earlier, (n + 0.5) * length
+    if fuzz and unit.startswith("h"):
+        latest -= 30.0
+    if n == most:  # from then on, the next unit is said
+        latest = n * length - (30.0 if fuzz else 0.0)
+    if n == 1 and unit.startswith("h"):
         earliest = 44.5 * _MINUTE if fuzz else _HOUR
-    if unit.startswith("h") and n == 24:
-        latest = _DAY - rounding
-    if unit.startswith("d") and n == 1:
-        earliest, latest = _DAY - rounding, 1.75 * _DAY - rounding
+    if n == 1 and unit.startswith("d"):
+        earliest, latest = _DAY - earlier, 1.75 * _DAY - earlier
     return max(0.0, earliest), latest
 
 
 def _less_than(seconds: float) -> tuple[float, float]:
     """ "Less than 5 seconds" is followed by "less than 10 seconds" and that by "less than 20 seconds"."""
-    if seconds in (10.0, 20.0):
-        return seconds / 2, seconds
-    return (0.0, 30.0) if seconds == _MINUTE else (0.0, seconds)  # "less than a minute": half of one is rounded up
+    return (seconds / 2, seconds) if seconds in (10.0, 20.0) else (0.0, seconds)
 
 
 _QUOTA = (

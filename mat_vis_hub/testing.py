@@ -26,6 +26,7 @@ class VirtualTime(clock.Clock):
         self.waits: list[float] = []
         self._lock = threading.Lock()
         self._now = 0.0
+        self._reached = 0.0  # this time has passed for all threads, whenever they last read the clock
         self._seen = threading.local()  # `moment`: when the present thread last read the clock
         self._wall = clock.wall()
 
@@ -62,7 +63,7 @@ class VirtualTime(clock.Clock):
             moment (`float`): Seconds on the clock of `now()`.
         """
         with self._lock:
-            self._now = max(self._now, moment)
+            self._now = self._reached = max(self._now, moment)
 
     def monotonic(self) -> float:
         return self.now()
@@ -87,7 +88,7 @@ class VirtualTime(clock.Clock):
 
     def _pass(self, seconds: float) -> None:
         with self._lock:
-            end = getattr(self._seen, "moment", self._now) + max(0.0, seconds)
+            end = max(getattr(self._seen, "moment", self._now), self._reached) + max(0.0, seconds)
             self._seen.moment = end
             if end > self._now:
                 self.waits.append(end - self._now)

@@ -270,7 +270,7 @@ class TestContention:
             commit(api)
         assert time.waits == []
 
-    @pytest.mark.local_hub(commit_duration=0.02)
+    @pytest.mark.local_hub(speed=50)
     def test_threads_of_one_process_never_meet(self, api, hub):
         def work(number: int) -> None:
             for each in range(4):

@@ -287,8 +287,10 @@ class LocalHub:
         return sum(request.bytes_received for request in self.requests)
 
     def _settle(self) -> None:
-        """Let the commits land whose time has come."""
-        self._running.server.run(self._running.context.agenda.settle())
+        """Let the commits land whose time has come. A clock that reads `commits` runs in the Hub's own thread."""
+        running = self._running
+        if not running.server.is_this_thread:
+            running.server.run(running.context.agenda.settle())
 
     @property
     def _recorder(self) -> Recorder:

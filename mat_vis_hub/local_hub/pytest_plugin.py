@@ -6,14 +6,15 @@
     @pytest.mark.local_hub(limit=4, model="sliding")
     def test_meets_the_limit(local_hub): ...
 
-The marker takes the arguments of `LocalHub`. pytest loads this module in every project that has the package
-installed, so it imports nothing but pytest before the fixture is used.
+The marker takes the arguments of `LocalHub`. Those of a class or a module apply to its tests, too. pytest loads this
+module in every project that has the package installed, so it imports nothing but pytest before the fixture is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,9 +42,10 @@ def local_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """
     from mat_vis_hub.local_hub import LocalHub
 
-    marker = request.node.get_closest_marker("local_hub")
-    arguments, options = (marker.args, marker.kwargs) if marker else ((), {})
-    with LocalHub(*arguments, **options) as hub:
+    arguments: dict[str, Any] = {}
+    for marker in request.node.iter_markers("local_hub"):  # the closest one comes first
+        arguments = {**signature(LocalHub).bind_partial(*marker.args, **marker.kwargs).arguments, **arguments}
+    with LocalHub(**arguments) as hub:
         _make_default_endpoint(hub.url, monkeypatch)
         yield hub
 

@@ -56,8 +56,13 @@ class Server:
         self._uvicorn.ready.wait()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Carry `work` out in the server's thread, and return once it is done."""
+        """Carry `work` out in the server's thread, and return once it is done. Must not be called in that thread."""
         asyncio.run_coroutine_threadsafe(work, self._uvicorn.loop).result()
+
+    @property
+    def is_this_thread(self) -> bool:
+        """Whether the server runs in the present thread."""
+        return threading.current_thread() is self._thread
 
     def stop(self) -> None:
         """Close every connection, and return once the server has ended."""

@@ -155,7 +155,7 @@ class TestRealProcesses:
         urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/budget.db"}
         fixtures = {"redis": "redis_url", "postgres": "empty_postgres_url"}
         url = urls.get(kept_in) or request.getfixturevalue(fixtures[kept_in])
-        with LocalHub(limit=limit, window=86_400, model="sliding", api_limit=None) as hub:
+        with LocalHub(limit=limit, window=86_400, model="sliding", api_limit=None, commit_time=0) as hub:
             HfApi(endpoint=hub.url, token="hf_local").create_repo(repo)
             before = len(hub.commits)
             arguments = [f"{url}?limit={limit}&window=86400&strict=1", str(processes), str(threads), repo]

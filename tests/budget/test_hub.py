@@ -26,6 +26,8 @@ from mat_vis_hub.retry_after import Cooldown
 from mat_vis_hub.testing import virtual_time
 from mat_vis_hub.throttle import Target, Throttle
 
+pytestmark = pytest.mark.local_hub(commit_time=0)  # what is counted here is when commits are sent
+
 REPO = "you/textures"
 HOUR = 3600.0
 

@@ -114,7 +114,7 @@ class TestLikeHfApi:
         assert local_hub.commits[-1].message == "replace"
         assert {"data/0/0.txt", "data/0/7.txt"} <= set(local_hub.commits[-1].paths)
         assert len(files(api)) == 8
-        with pytest.raises(HfHubHTTPError, match="A commit has happened since"):
+        with pytest.raises(HfHubHTTPError, match="The branch was updated since"):
             api.upload_folder(**WHERE, folder_path=small_files(9, "again"), parent_commit=head)
 
     def test_calling_again_skips_what_is_committed(self, api, local_hub, small_files):

@@ -1,8 +1,11 @@
 """Faults on demand."""
 
+import asyncio
+import http.client
 import time
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
@@ -98,6 +101,44 @@ def test_virtual_time_does_not_shorten_a_delay():
             urllib.request.urlopen(hub.url)
         assert time.monotonic() - start >= 0.05
         assert virtual.now() == 0
+
+
+def test_a_request_can_be_carried_out_at_once_and_answered_late(local_hub, repo, ask, monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append((seconds, len(local_hub.commits)))
+
+    patched = SimpleNamespace(sleep=sleep, CancelledError=asyncio.CancelledError)
+    monkeypatch.setattr("mat_vis_hub.local_hub.web.middleware.asyncio", patched)
+    local_hub.delay(30, on="commit", answer=True, times=2)
+    answers = [ask("POST", COMMIT, ndjson()), ask("POST", COMMIT, ndjson(parentCommit="0" * 40))]
+    assert [answer.status for answer in answers] == [200, 412]
+    assert slept == [(30, 1), (30, 1)]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_an_answer_can_stop_half_way_through_its_body(local_hub, repo, ask, applied):
+    local_hub.truncate(on="commit", applied=applied)
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        ask("POST", COMMIT, ndjson())
+    assert b'{"success": true'.startswith(caught.value.partial[:9])
+    assert caught.value.expected > 0
+    assert len(local_hub.commits) == applied
+    assert [seen.status for seen in local_hub.requests if seen.endpoint == "commit"] == [200]
+
+
+def test_an_empty_answer_can_be_cut_off_too(local_hub, ask):
+    local_hub.truncate(on="list-repos")
+    with pytest.raises(http.client.IncompleteRead):
+        ask("GET", "/api/models")
+
+
+def test_to_land_late_and_at_once_exclude_each_other(local_hub):
+    with pytest.raises(ValueError, match="applied and lands_in exclude each other"):
+        local_hub.drop(applied=True, lands_in=1)
+    with pytest.raises(ValueError, match="lands_in is -1; it is a number of seconds, 0 or more"):
+        local_hub.answer(504, lands_in=-1)
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])

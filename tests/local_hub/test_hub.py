@@ -64,3 +64,10 @@ def test_by_default_it_uses_the_packages_clock(monkeypatch):
         time.advance(3600)
         api.create_commit("you/scratch", [Add("a", b"x")], commit_message="a new hour")
         assert len(hub.commits) == 1
+
+
+def test_a_clock_can_read_what_the_hub_has_seen():
+    hub = LocalHub(clock=lambda: 1_800_000_000.0 + len(hub.commits))
+    with hub:
+        api = HfApi(endpoint=hub.url, token="hf_local")
+        assert api.create_repo("you/scratch").repo_id == "you/scratch"

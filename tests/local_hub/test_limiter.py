@@ -3,6 +3,7 @@
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
 from huggingface_hub import CommitOperationDelete as Delete
+from huggingface_hub import HfApi
 from huggingface_hub.utils import HfHubHTTPError
 
 from tests.local_hub.conftest import CLOCK, ndjson
@@ -156,6 +157,152 @@ def test_without_an_api_limit_there_are_no_headers(ask):
     answer = ask("GET", "/api/models")
     assert answer.headers["RateLimit"] is None
     assert answer.headers["RateLimit-Policy"] is None
+
+
+# ---- whose commits are counted ---------------------------------------------------------------------------
+
+
+@pytest.mark.local_hub(limit=1, quota_scope="owner", creation_limit=None)
+def test_the_repositories_of_an_owner_can_share_a_limit(local_hub, api, commit):
+    api.create_repo("you/other")
+    api.create_repo("they/other")
+    commit(Add("a", b"x"))
+    refused(commit, repo_id="you/other", repo_type="model")
+    commit(Add("a", b"x"), repo_id="they/other", repo_type="model")
+    local_hub.spend("she/one")
+    api.create_repo("she/two")
+    refused(commit, repo_id="she/two", repo_type="model")
+
+
+@pytest.mark.local_hub(limit=1, quota_scope="token")
+def test_a_token_can_have_a_limit(local_hub, api, commit):
+    api.create_repo("they/other")
+    commit(Add("a", b"x"))
+    refused(commit, repo_id="they/other", repo_type="model")
+    commit(Add("b", b"x"), token="hf_other")
+    with pytest.raises(ValueError, match="needs the token that spends"):
+        local_hub.spend("you/scratch")
+    local_hub.spend("you/scratch", token="hf_third", repo_type="dataset")
+    refused(commit, token="hf_third")
+
+
+# ---- how a refusal is worded -----------------------------------------------------------------------------
+
+
+@pytest.mark.local_hub(limit=0, clock=CLOCK.now)
+def test_by_default_a_refusal_has_no_retry_after(commit):
+    assert "Retry-After" not in refused(commit).headers
+
+
+@pytest.mark.local_hub(limit=0, retry_after=True, window=90.5, clock=CLOCK.now)
+def test_a_refusal_can_have_a_retry_after(commit):
+    assert refused(commit).headers["Retry-After"] == "91"
+
+
+@pytest.mark.local_hub(limit=0, window=45, wording="distance", include_seconds=True, clock=CLOCK.now)
+def test_seconds_can_be_included(commit):
+    assert announced_wait(refused(commit)) == "less than a minute"
+
+
+@pytest.mark.local_hub(limit=0, window=45, wording="strict", clock=CLOCK.now)
+def test_the_wait_can_be_worded_strictly(commit):
+    assert announced_wait(refused(commit)) == "45 seconds"
+
+
+@pytest.mark.local_hub(limit=0, wording="hourly")
+def test_the_wait_can_be_left_out(commit):
+    assert "our hourly quotas for action: commit" in refused(commit).json()["error"]
+
+
+# ---- the quotas of other actions -------------------------------------------------------------------------
+
+
+@pytest.mark.local_hub(creation_limit=2, clock=CLOCK.now)
+def test_new_repositories_per_day(local_hub, api):
+    for name in ("one", "two"):
+        api.create_repo(f"you/{name}")
+    for arguments in ({"repo_id": "you/three"}, {"repo_id": "you/one", "exist_ok": True}):
+        with pytest.raises(HfHubHTTPError) as caught:
+            api.create_repo(**arguments)
+        assert caught.value.response.status_code == 429
+        assert caught.value.response.json()["error"] == (
+            "You have exceeded the rate limit for repository creation (2 per day). You can retry this action in 1 day."
+        )
+    assert {seen.kind for seen in local_hub.refusals} == {"creation"}
+    HfApi(endpoint=local_hub.url, token="hf_other").create_repo("they/one")
+    CLOCK.advance(86400)
+    api.create_repo("you/three")
+
+
+@pytest.mark.local_hub(creation_limit=2)
+def test_a_repository_that_exists_already_counts(api):
+    for _ in range(2):
+        api.create_repo("you/one", exist_ok=True)
+    with pytest.raises(HfHubHTTPError, match="429"):
+        api.create_repo("you/two")
+
+
+@pytest.mark.local_hub(pull_request_limit=2, limit=9, clock=CLOCK.now)
+def test_pull_requests_with_and_without_a_commit(local_hub, api, repo, commit):
+    api.create_pull_request(**repo, title="one")
+    commit(Add("a", b"x"), create_pr=True)
+    for open_another in (
+        lambda: api.create_pull_request(**repo, title="two"),
+        lambda: commit(Add("b", b"x"), create_pr=True),
+    ):
+        with pytest.raises(HfHubHTTPError, match=r"rate limit for pull requests \(2 per hour\)"):
+            open_another()
+    commit(Add("b", b"x"))
+    api.create_discussion(**repo, title="three")
+    assert [seen.kind for seen in local_hub.refusals] == ["pull-request", "pull-request"]
+    CLOCK.advance(3600)
+    commit(Add("c", b"x"), create_pr=True)
+
+
+@pytest.mark.local_hub(discussion_limit=1)
+def test_discussions(api, repo):
+    api.create_discussion(**repo, title="one")
+    with pytest.raises(HfHubHTTPError, match=r"rate limit for discussions \(1 per hour\)"):
+        api.create_discussion(**repo, title="two")
+
+
+@pytest.mark.local_hub(creation_limit=None, pull_request_limit=None, discussion_limit=None)
+def test_they_can_be_switched_off(api, repo):
+    for number in range(12):
+        api.create_repo("you/one", exist_ok=True)
+        api.create_discussion(**repo, title=f"{number}")
+        api.create_pull_request(**repo, title=f"{number}")
+
+
+# ---- whoami, pages, Xet tokens ---------------------------------------------------------------------------
+
+
+@pytest.mark.local_hub(whoami_limit=2, clock=CLOCK.now)
+def test_whoami_has_a_stricter_limit_that_counts_an_address(local_hub, ask):
+    assert ask("GET", "/api/whoami-v2").headers["RateLimit"] == '"api";r=999;t=300'
+    assert ask("GET", "/api/whoami-v2", token="hf_a").status == 200
+    refused = ask("GET", "/api/whoami-v2", token="hf_b")
+    assert refused.status == 429
+    assert refused.headers["RateLimit"] == '"whoami";r=0;t=300'
+    assert refused.headers["RateLimit-Policy"] == '"fixed window";"whoami";q=2;w=300'
+    assert ask("GET", "/api/models", token="hf_b").status == 200
+    assert [(seen.kind, seen.endpoint) for seen in local_hub.refusals] == [("whoami", "whoami")]
+    CLOCK.advance(300)
+    assert ask("GET", "/api/whoami-v2").status == 200
+
+
+@pytest.mark.local_hub(pages_limit=1)
+def test_pages(ask):
+    assert ask("GET", "/you/scratch").headers["RateLimit"] == '"pages";r=0;t=300'
+    refused = ask("GET", "/you/scratch")
+    assert (refused.status, refused.headers["RateLimit"]) == (429, '"pages";r=0;t=300')
+    assert ask("GET", "/api/models").status == 200
+
+
+@pytest.mark.local_hub(api_limit=2)
+def test_xet_tokens_are_api_requests(repo, ask):
+    address = "/api/datasets/you/scratch/xet-write-token/main"
+    assert [ask("GET", address).status for _ in range(2)] == [200, 429]
 
 
 # ---- downloads -------------------------------------------------------------------------------------------

@@ -22,6 +22,14 @@ def test_the_marker_passes_arguments_to_localhub(local_hub):
         api.create_commit("you/scratch", [CommitOperationAdd("b", b"x")], commit_message="two")
 
 
+@pytest.mark.local_hub(1, commit_time=0)
+class TestMarkersOfAClassAndOfAModule:
+    @pytest.mark.local_hub(limit=2, model="sliding")
+    def test_apply_too_but_the_closest_one_wins(self, local_hub):
+        settings = local_hub._settings
+        assert (settings.limit, settings.model, settings.commit_time) == (2, "sliding", 0)
+
+
 def test_during_the_test_it_is_the_default_endpoint(local_hub):
     assert constants.ENDPOINT == os.environ["HF_ENDPOINT"] == local_hub.url
     assert HfApi().endpoint == local_hub.url
