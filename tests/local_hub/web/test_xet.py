@@ -246,15 +246,20 @@ def parts(hub, monkeypatch):
     monkeypatch.setattr(download, "CHUNK", 10)
     monkeypatch.setattr(download, "XORB", 40)
     content = bytes(range(95))
+    return "x.bin", content, committed(hub, "x.bin", content)
+
+
+def committed(hub: LocalHub, path: str, content: bytes) -> str:
+    """Upload a file through Xet, commit it, and return its Xet hash."""
     xorb = chunk(content)
     assert send_xorb(hub, xorb)[0] == 200
     assert send_shard(hub, shard((sha256(content), [(xorb, 0, 1)])))[0] == 200
     digest = hashlib.sha256(content).hexdigest()
-    file = {"key": "lfsFile", "value": {"path": "x.bin", "algo": "sha256", "oid": digest, "size": 95}}
+    file = {"key": "lfsFile", "value": {"path": path, "algo": "sha256", "oid": digest, "size": len(content)}}
     header = {"key": "header", "value": {"summary": "x"}}
     body = "\n".join(map(json.dumps, (header, file))).encode()
     assert ask(f"{hub.url}/api/datasets/me/tst/commit/main", body)[0] == 200
-    return "x.bin", content, digest
+    return digest
 
 
 def fetched(url: str, **headers: str) -> tuple[int, bytes, dict]:
@@ -267,16 +272,13 @@ def fetched(url: str, **headers: str) -> tuple[int, bytes, dict]:
 
 def test_resolve_and_lists_name_the_xet_hash(hub, parts):
     path, _, xet_hash = parts
-    api = HfApi(endpoint=hub.url, token="hf_local")
     _, _, headers = fetched(f"{hub.url}/datasets/me/tst/resolve/main/{path}")
     assert headers["x-xet-hash"] == xet_hash
     token = re.fullmatch('<(.+)>; rel="xet-auth"', headers["link"])[1]
     assert ask(token)[1]["casUrl"] == hub.url + download.PREFIX
-    for entries in (
-        api.list_repo_tree("me/tst", repo_type="dataset"),
-        api.get_paths_info("me/tst", path, repo_type="dataset"),
-    ):
-        assert {entry.path: entry.xet_hash for entry in entries}[path] == xet_hash
+    lists = f"{hub.url}/api/datasets/me/tst/tree/main", f"{hub.url}/api/datasets/me/tst/paths-info/main"
+    for entries in (ask(lists[0])[1], ask(lists[1], f"paths={path}".encode())[1]):
+        assert {entry["path"]: entry.get("xetHash") for entry in entries}[path] == xet_hash
 
 
 def test_what_did_not_come_through_xet_has_no_xet_hash(hub):
@@ -435,6 +437,14 @@ def test_what_came_through_xet_is_downloaded_through_xet(client, folder, tmp_pat
             assert [path for path in seen if "/v1/files/" in path], "downloaded over plain HTTP"
         shutil.rmtree(tmp_path / "copy")
         shutil.rmtree(tmp_path / "home", ignore_errors=True)
+
+
+@pytest.mark.skipif(not find_spec("hf_xet"), reason="hf_xet is not installed")
+def test_every_generation_downloads_through_xet(empty_hub, client, folder):
+    (folder / "x.bin").write_bytes(RANDOM[:300_000])
+    committed(empty_hub, "x.bin", RANDOM[:300_000])
+    client(DOWNLOAD, empty_hub, folder)
+    assert [seen.path for seen in empty_hub.requests if "/v1/files/" in seen.path]
 
 
 @uploads_by_xet
