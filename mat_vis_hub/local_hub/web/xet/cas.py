@@ -37,7 +37,8 @@ def routes(store: LfsStore) -> list[Route]:
         *download.routes(store),
         route("POST", f"{cas.prefix}/v1/xorbs/default/{{xorb}}", "xet-cas", cas.xorb),
         route("POST", f"{cas.prefix}/v1/shards", "xet-cas", cas.shard),
-        # Newer kinds of uploads, and queries for known chunks. After a 404, clients go on without them.
+        # Newer kinds of requests, and queries for known chunks. After a 404, clients go on without them.
+        Route(f"{download.PREFIX}/{{path:path}}", _not_served, methods=["GET"], name="xet-cas"),
         Route(f"{cas.prefix}/{{path:path}}", _not_served, methods=["GET", "POST", "PUT"], name="xet-cas"),
         route("POST", "/v1/telemetry", "xet-cas", _not_served),  # clients ignore the path of the CAS URL here
     ]
