@@ -627,7 +627,7 @@ class ThrottledHfApi(HfApi):
             repo_type, token (*optional*):
                 As in `HfApi.create_commit`.
             revision (`str`, *optional*, defaults to `"main"`):
-                The branch that the block is going to commit to, for the log and for a budget that reads its history.
+                The branch that the block is going to commit to, for the log.
                 The turn is the whole repository's, as the Hub's own lock is.
             source (`str`, *optional*):
                 Who is writing, for the log of this wait. Defaults to the `source` of the constructor.
@@ -801,14 +801,18 @@ class ThrottledHfApi(HfApi):
 
     # ---- budget ----------------------------------------------------------------------------------------
 
-    def budget_status(self, repo_id: str, *, repo_type: str | None = None) -> BudgetStatus:
+    def budget_status(
+        self, repo_id: str, *, repo_type: str | None = None, token: str | bool | None = None
+    ) -> BudgetStatus:
         """
         Where a repository's budget stands: commits used, the limit, its window, and when the next slots free up.
+
+        With `?scope=owner` or `?scope=token`, it is the one that this repository shares with others.
 
         Args:
             repo_id (`str`):
                 The repository.
-            repo_type (`str`, *optional*):
+            repo_type, token (*optional*):
                 As in `HfApi.create_commit`.
 
         Returns:
@@ -832,7 +836,8 @@ class ThrottledHfApi(HfApi):
         """
         if self.budget is None:
             raise ValueError('This ThrottledHfApi has no budget: make it with budget="memory://" or another URL.')
-        return self.budget.status(Repository.of(self.endpoint, repo_type, repo_id))
+        budget = self.budget.with_token(self.token if token is None else token)
+        return budget.status(Repository.of(self.endpoint, repo_type, repo_id))
 
     # ---- other libraries -------------------------------------------------------------------------------
 
@@ -930,7 +935,8 @@ class ThrottledHfApi(HfApi):
         if token is not None:
             sanitize.register_secret(token)
         repository = Repository.of(self.endpoint, repo_type, str(repo_id))
-        return Throttle(self, Target(repository, str(revision or "main"), self.source))
+        target = Target(repository, str(revision or "main"), self.source)
+        return Throttle(self, target, self.token if token is None else token)
 
     def _fail_open(self, budget: str | CommitBudget | None) -> FailOpenBudget | None:
         if budget is None:

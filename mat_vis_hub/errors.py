@@ -13,7 +13,9 @@ class WaitCancelled(Exception):
 
 
 class BudgetError(RuntimeError):
-    """The server or file that keeps a budget cannot be used. The message says which one, why, and what to do."""
+    """A budget cannot be used, for one repository or at all. The message says which one, why, and what to do."""
+
+    affects_all = False  # whether its server or file is out of reach, so that it cannot be used for any repository
 
 
 class GaveUp(NamedTuple):

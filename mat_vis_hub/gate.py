@@ -49,6 +49,34 @@ class Gate:
             self._closed.discard(self)
 
 
+class WiderGate:
+    """
+    The gate of a repository whose commits count towards a wider quota, its owner's or a token's.
+
+    A refusal closes the gates of all repositories that share this quota. Each still sends one commit at a time.
+
+    Args:
+        own (`Gate`): The repository's.
+        shared (`Gate`): The one of the quota.
+    """
+
+    def __init__(self, own: Gate, shared: Gate) -> None:
+        self._both = (own, shared)
+
+    @property
+    def reopens_at(self) -> float:
+        return max(gate.reopens_at for gate in self._both)
+
+    def close(self, seconds: float) -> float:
+        """As [`Gate.close`]."""
+        return max(gate.close(seconds) for gate in self._both)
+
+    def open(self) -> None:
+        """As [`Gate.open`]."""
+        for gate in self._both:
+            gate.open()
+
+
 class Permit:
     """
     One commit's permission to be sent: acquired before each attempt, and released when the commit is done.
@@ -136,15 +164,19 @@ class Permit:
 
 
 class Gates:
-    """The gates of a process, by repository. An open gate that no commit uses is forgotten, except the latest one."""
+    """
+    The gates of a process, by repository or by the key of a wider quota.
+
+    An open gate that no commit uses is forgotten, except the latest one.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._closed: set[Gate] = set()
-        self._gates: WeakValueDictionary[Repository, Gate] = WeakValueDictionary()
+        self._gates: WeakValueDictionary[Repository | str, Gate] = WeakValueDictionary()
         self._latest: Gate | None = None
 
-    def of(self, repository: Repository) -> Gate:
+    def of(self, repository: Repository | str) -> Gate:
         with self._lock:
             gate = self._gates.get(repository)
             if gate is None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeVar
 from mat_vis_hub import buckets, errors, turn
 from mat_vis_hub._hub.errors import DiscardedResponse, refused_response
 from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
+from mat_vis_hub._hub.tokens import Token
 from mat_vis_hub._internal import clock, interrupt
 from mat_vis_hub._internal.sanitize import elapsed
-from mat_vis_hub.gate import Gate
+from mat_vis_hub.gate import Gate, WiderGate
 from mat_vis_hub.hooks import Hooks
 from mat_vis_hub.policy import CONTENTION_RETRIES, RetryPolicy
 from mat_vis_hub.turn import Turn
@@ -83,11 +84,13 @@ class Throttle:
     Args:
         caller (`Caller`): Whose policy, hooks and budget apply.
         target (`Target`): Where the call goes.
+        token (`str` or `bool`, *optional*): The token of the call, which a budget may count or read with.
     """
 
-    def __init__(self, caller: Caller, target: Target) -> None:
+    def __init__(self, caller: Caller, target: Target, token: Token = None) -> None:
         self.caller = caller
         self.target = target
+        self.token = token
         self._scope = caller.waits.scope
         self._began = clock.monotonic()
         self._waited = 0.0
@@ -150,7 +153,7 @@ class Throttle:
         its_turn = turn.of_block(repository) or Turn(self.caller, repository)
         try:
             while True:
-                its_turn.take(self, self.target.revision, before_sending)
+                its_turn.take(self, before_sending)
                 try:
                     result = attempt()
                 except Exception as error:
@@ -177,7 +180,7 @@ class Throttle:
         """The context in which this thread holds the turn of the target's repository."""
         repository = self.target.repository
         assert repository is not None
-        return turn.block(self.caller, self, repository, self.target.revision)
+        return turn.block(self.caller, self, repository)
 
     # ---- waiting ---------------------------------------------------------------------------------------
 
@@ -283,7 +286,7 @@ class Throttle:
             why = f"{reservation.used} of {reservation.limit} commits are used"
         return self._wait(until, reservation.reason, why, reservation)
 
-    def wait_for_turn(self, its_gate: Gate, granted: threading.Event, seconds: float) -> bool:
+    def wait_for_turn(self, its_gate: Gate | WiderGate, granted: threading.Event, seconds: float) -> bool:
         """Wait for another commit of this process; returns whether to stop waiting."""
         if self._waited + its_gate.reopens_at - clock.monotonic() > self._patience:
             return True  # as in `_wait`

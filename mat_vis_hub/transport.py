@@ -31,6 +31,7 @@ from mat_vis_hub import buckets, errors, throttle, turn
 from mat_vis_hub._hub import creation
 from mat_vis_hub._hub.errors import is_refusal, raise_refusal
 from mat_vis_hub._hub.routes import Route, route_of
+from mat_vis_hub._hub.tokens import sent_in
 from mat_vis_hub._internal import clock, sanitize
 from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.throttle import Caller, Target, Throttle
@@ -179,8 +180,10 @@ class _Request:
                 raise _Failed(response)  # the budget looks at it
             return response
 
+        call = self._call
+        call.token = sent_in(self._request.headers) or False  # inside `everywhere`, requests have tokens of their own
         try:
-            return self._call.commit(send, can_retry=_can_replay(self._request), before_sending=self._wait_for_buckets)
+            return call.commit(send, can_retry=_can_replay(self._request), before_sending=self._wait_for_buckets)
         except _Failed as answer:
             return answer.response
 
@@ -234,8 +237,8 @@ class _Request:
 
     def _api(self) -> HfApi:
         """Who sends another request for the same caller."""
-        token = self._request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return HfApi(endpoint=self._route.endpoint, token=token or False, headers={MARK: mark_of(self._caller)})
+        token = sent_in(self._request.headers) or False
+        return HfApi(endpoint=self._route.endpoint, token=token, headers={MARK: mark_of(self._caller)})
 
 
 def _attempt(send: Callable[..., Any], client: Any, request: Any, args: Any, options: dict[str, Any]) -> Any:

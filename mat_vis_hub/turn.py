@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from mat_vis_hub import gate
 from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub._hub.tokens import Token
 from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.per_process import PerProcess
-from mat_vis_hub.gate import Gate, Permit
+from mat_vis_hub.gate import Gate, Permit, WiderGate
 
 if TYPE_CHECKING:  # many commits have no budget
     from mat_vis_hub.budget.fail_open import FailOpenBudget
@@ -30,8 +31,10 @@ if TYPE_CHECKING:  # many commits have no budget
 class Call(Protocol):
     """The call that wants the turn. It decides how long it waits."""
 
+    token: Token
+
     def wait_for_reservation(self, reservation: Reservation, asked_at: float) -> bool: ...
-    def wait_for_turn(self, its_gate: Gate, granted: threading.Event, seconds: float) -> bool: ...
+    def wait_for_turn(self, its_gate: Gate | WiderGate, granted: threading.Event, seconds: float) -> bool: ...
     def wait_for_reopening(self, until: float) -> bool: ...
     def wait_for_lease(self, acquire: Callable[[], bool]) -> None: ...
 
@@ -52,15 +55,18 @@ class Turn:
         self._repository = repository
         self._budget = caller.budget
         self._is_block = is_block
-        self._gate = gate.current.value.of(repository)
-        self._permit = Permit(self._gate)
+        self._own_gate = gate.current.value.of(repository)
+        self._gate: Gate | WiderGate = self._own_gate
+        self._permit = Permit(self._own_gate)
         self._reserved: ReservedCommit | None = None
         self._lease: Lease | None = None
 
-    def take(self, call: Call, revision: str, before_sending: Callable[[], object] | None = None) -> None:
-        """Wait until a commit to that branch may be sent. What is held already is kept."""
-        if self._budget is not None:
-            self._budget.saw(self._repository, revision)
+    def take(self, call: Call, before_sending: Callable[[], object] | None = None) -> None:
+        """Wait until a commit may be sent. What is held already is kept."""
+        if self.caller.budget is not None:
+            self._budget = self.caller.budget.with_token(call.token)
+            if (wider := self._budget.wider_quota(self._repository)) is not None:
+                self._gate = WiderGate(self._own_gate, gate.current.value.of(wider))
             if self._reserved is None:
                 self._reserved = self._reserve(self._budget, call)
         self._permit.acquire(partial(call.wait_for_turn, self._gate))
@@ -159,14 +165,14 @@ def is_in_block() -> bool:
 
 
 @contextmanager
-def block(caller: Caller, call: Call, repository: Repository, revision: str) -> Iterator[None]:
+def block(caller: Caller, call: Call, repository: Repository) -> Iterator[None]:
     """Hold a turn for the length of a `with` block. Inside another one for the same repository, nothing happens."""
     if of_block(repository) is not None:
         yield
         return
     turn = Turn(caller, repository, is_block=True)
     try:
-        turn.take(call, revision)
+        turn.take(call)
     except BaseException:
         turn.give_back()
         raise

@@ -12,7 +12,7 @@ import pytest
 
 from mat_vis_hub import gate
 from mat_vis_hub._hub.repository import Repository
-from mat_vis_hub.gate import Gate, Gates, Permit
+from mat_vis_hub.gate import Gate, Gates, Permit, WiderGate
 
 HERE = Repository("https://huggingface.co", "dataset", "you/textures")
 
@@ -224,3 +224,37 @@ class TestGates:
         if child == 0:
             os._exit(0 if gate.current.value.of(HERE).reopens_at < 0 else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+class TestWiderGate:
+    """Two repositories whose commits count towards one quota."""
+
+    @pytest.fixture
+    def gates(self, time):
+        gates = Gates()
+        own = {name: gates.of(HERE._replace(repo_id=name)) for name in ("you/a", "you/b")}
+        return own, {name: WiderGate(gate, gates.of("owner you")) for name, gate in own.items()}
+
+    def test_is_closed_by_a_refusal_of_either(self, gates, time):
+        _, wider = gates
+        assert wider["you/a"].close(60) == time.now() + 60
+        assert wider["you/b"].reopens_at == time.now() + 60
+
+    def test_closes_the_repository_s_own_as_well_and_not_the_others(self, gates, time):
+        own, wider = gates
+        wider["you/a"].close(60)
+        assert own["you/a"].reopens_at == time.now() + 60  # also for writers whose budget counts something else
+        assert own["you/b"].reopens_at < time.now()
+
+    def test_is_closed_while_the_repository_s_own_is(self, gates, time):
+        own, wider = gates
+        own["you/b"].close(60)
+        assert wider["you/b"].reopens_at == time.now() + 60
+        assert wider["you/a"].reopens_at < time.now()
+
+    def test_is_opened_by_a_commit_that_lands_to_either(self, gates, time):
+        own, wider = gates
+        wider["you/a"].close(60)
+        wider["you/b"].open()
+        wider["you/a"].open()
+        assert max(gate.reopens_at for gate in (*own.values(), *wider.values())) < time.now()

@@ -1,4 +1,4 @@
-"""The history of a branch: its commits, newest first, each with its age by the server's own clock."""
+"""The history of a repository: its branches, and their commits, each with its age by the server's own clock."""
 
 from __future__ import annotations
 
@@ -60,16 +60,40 @@ def commits(
             With status 404 if there is no such repository or branch.
         Whatever the transport raises if the Hub cannot be reached.
     """
-    headers = build_hf_headers(token=api.token if token is None else token, headers=api.headers)
-    kind = repo_type or constants.REPO_TYPE_MODEL
     branch = quote(revision or constants.DEFAULT_REVISION, safe="")
-    url: str | None = f"{api.endpoint}/api/{kind}s/{repo_id}/commits/{branch}"
+    url: str | None = f"{_url(api, repo_id, repo_type)}/commits/{branch}"
     while url is not None:
         # Not huggingface_hub's `paginate`, which sleeps after a failure without using our clock.
-        response: Any = get_session().get(url, headers=headers, timeout=_TIMEOUT)
-        hf_raise_for_status(response)
+        response = _get(api, url, token)
         yield from _page(response)
         url = response.links.get("next", {}).get("url")
+
+
+def heads(api: HfApi, repo_id: str, *, repo_type: str | None = None, token: str | bool | None = None) -> dict[str, str]:
+    """
+    The oid of the newest commit of each branch and each pull request, in one request. No repository has none.
+
+    Args:
+        api (`HfApi`), repo_id, repo_type, token (*optional*): As in [`commits`].
+
+    Returns:
+        `dict`: By the name of the branch, or `refs/pr/N`. Those that are the likeliest to have been committed to lately
+        come first: main, then branches and pull requests by turns, each from the last one on.
+    """
+    try:
+        refs = _get(api, f"{_url(api, repo_id, repo_type)}/refs?include_prs=1", token).json()
+    except HfHubHTTPError as error:
+        if status_of(error) != 404:
+            raise
+        return {}
+    branches = {ref["name"]: ref["targetCommit"] for ref in refs["branches"]}
+    requests = {ref["ref"]: ref["targetCommit"] for ref in refs.get("pullRequests") or ()}
+    main = [name for name in branches if name == constants.DEFAULT_REVISION]
+    by_turns = itertools.zip_longest(
+        sorted(branches.keys() - main, reverse=True), sorted(requests, key=_number, reverse=True)
+    )
+    names = [*main, *filter(None, itertools.chain.from_iterable(by_turns))]
+    return {name: branches.get(name) or requests[name] for name in names}
 
 
 def recent_commits(
@@ -78,22 +102,24 @@ def recent_commits(
     window: float,
     *,
     repo_type: str | None = None,
-    revisions: Iterable[str] = (constants.DEFAULT_REVISION,),
+    revisions: Iterable[str],
     known: Container[str] = (),
+    token: str | bool | None = None,
 ) -> Iterator[Commit]:
     """
     The commits of the last `window` seconds on these branches, each once, without the first commit of a repository.
 
     Args:
-        api (`HfApi`), repo_id, repo_type (*optional*): As in [`commits`].
+        api (`HfApi`), repo_id, repo_type, token (*optional*): As in [`commits`].
         window (`float`): Seconds.
-        revisions (`Iterable` of `str`, *optional*): The branches. A missing one has no commits.
+        revisions (`Iterable` of `str`): The branches. A missing one has no commits.
         known (`Container` of `str`, *optional*): Oids at which to stop: the commits before them are known.
     """
     found: set[str] = set()
     for revision in revisions:
+        history = commits(api, repo_id, repo_type=repo_type, revision=revision, token=token)
         try:
-            for commit, _older in itertools.pairwise(commits(api, repo_id, repo_type=repo_type, revision=revision)):
+            for commit, _older in itertools.pairwise(history):
                 if commit.age >= window or commit.id in known or commit.id in found:
                     break
                 found.add(commit.id)
@@ -101,6 +127,22 @@ def recent_commits(
         except HfHubHTTPError as error:
             if status_of(error) != 404:
                 raise
+
+
+def _url(api: HfApi, repo_id: str, repo_type: str | None) -> str:
+    return f"{api.endpoint}/api/{repo_type or constants.REPO_TYPE_MODEL}s/{repo_id}"
+
+
+def _get(api: HfApi, url: str, token: str | bool | None) -> Any:
+    headers = build_hf_headers(token=api.token if token is None else token, headers=api.headers)
+    response = get_session().get(url, headers=headers, timeout=_TIMEOUT)
+    hf_raise_for_status(response)
+    return response
+
+
+def _number(pull_request: str) -> int:
+    number = pull_request.rpartition("/")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _page(response: Any) -> list[Commit]:

@@ -1,4 +1,4 @@
-"""A table that forgets: values by key, each dropped once it does not matter any more."""
+"""Tables that forget: one drops what does not matter any more, the other one what is oldest."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+
+class Latest(dict[K, V]):
+    """A dictionary of the thousand keys that were added last."""
+
+    most = 1000
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        while len(self) > self.most:
+            self.pop(list(self)[0], None)  # noqa: RUF015  # `next(iter(self))` fails if another thread adds a key
 
 
 class Table(Generic[K, V]):

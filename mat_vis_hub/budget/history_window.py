@@ -13,8 +13,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from huggingface_hub import constants
-
 from mat_vis_hub._internal import clock
 from mat_vis_hub.budget.protocol import MOST_MOMENTS, BudgetStatus, Reservation
 from mat_vis_hub.retry_after import Cooldown
@@ -24,6 +22,7 @@ _HASTE = 4  # ... and, all together, the whole limit in this part of a window
 _SPREAD = 0.01  # of a window; by how much a wait is prolonged at the most
 _SOON = 1.0  # seconds
 _LATENESS = 5.0  # seconds by which the history may date a commit of ours after its end
+_MOST_AT_FIRST = 30  # branches and pull requests to read at the first look, a request for each
 _QUOTA_WINDOWS = 3  # how many windows a quota holds after the last refusal that named it
 
 
@@ -42,6 +41,19 @@ def worth_a_look(room: int, used: int, age: float, *, limit: int, window: float)
         limit (`int`), window (`float`): The quota.
     """
     return _OTHERS * used + _HASTE * limit * age / window >= room
+
+
+def most_likely(heads: Mapping[str, str]) -> list[str]:
+    """Which branches to read if nothing is known but their newest commits: the first ones, so that it ends soon."""
+    return _one_each(heads)[:_MOST_AT_FIRST]
+
+
+def _one_each(heads: Mapping[str, str]) -> list[str]:
+    """One branch for each newest commit."""
+    names: dict[str, str] = {}
+    for name, oid in heads.items():
+        names.setdefault(oid, name)
+    return list(names.values())
 
 
 class _Place(NamedTuple):
@@ -69,12 +81,11 @@ class HistoryWindow:
     def __init__(self, limit: int, window: float) -> None:
         self.limit, self.window = self._own = (limit, window)
         self.lock = threading.Lock()
-        self.revisions: list[str] = [constants.DEFAULT_REVISION]
+        self._heads: frozenset[str] = frozenset()  # the newest commits of all branches at the last look
         self.seen: dict[str, float] = {}  # when each commit of the history was made, at the latest
         self._unclaimed: dict[str, int] = {}  # which of them may be ours, and the look that found it
         self._ours: list[_Sent] = []  # those that the history has not shown
         self._waiting: dict[str, _Place] = {}  # reservations that are not settled yet, in order
-        self._used_at = -math.inf  # when somebody last named a branch
         self._closed_until = -math.inf
         self._named_until = -math.inf  # until when the quota that a refusal named holds
         self._looked_at = -math.inf
@@ -85,7 +96,7 @@ class HistoryWindow:
         """Whether nothing in here matters any more."""
         now = clock.monotonic()
         moments = [*self.seen.values(), *(sent.ended for sent in self._ours)]
-        moments += (self._used_at, *(place.moment for place in self._waiting.values()))
+        moments += (self._looked_at, *(place.moment for place in self._waiting.values()))
         return now > max([self._closed_until, self._named_until, *(moment + self.window for moment in moments)])
 
     def place(self, id: str) -> Reservation:
@@ -128,12 +139,11 @@ class HistoryWindow:
         self._close_until(clock.monotonic() + cooldown.wait)
         self._looked_at = -math.inf
 
-    def name(self, revision: str) -> None:
-        """A branch to read."""
-        self._used_at = clock.monotonic()
-        if revision not in self.revisions:
-            self.revisions.append(revision)
-            self._looked_at = -math.inf
+    def moved(self, heads: Mapping[str, str]) -> list[str]:
+        """Which of these branches to read, given their newest commits: those that have moved since the last look."""
+        if not self._heads:
+            return most_likely(heads)
+        return _one_each({name: oid for name, oid in heads.items() if oid not in self._heads and oid not in self.seen})
 
     def needs_a_look(self, id: str | None) -> bool:
         """Whether it depends on the history if a commit can be sent now. A look finds more commits, never fewer."""
@@ -144,8 +154,13 @@ class HistoryWindow:
         may_go = self._earliest(now, counted) <= now
         return may_go and worth_a_look(room, self._used, age, limit=self.limit, window=self.window)
 
-    def note(self, shown: Mapping[str, float], asked_at: float) -> None:
-        """The history, read from that moment on, has shown these commits, made at these moments at the latest."""
+    def note(self, shown: Mapping[str, float], asked_at: float, heads: Iterable[str] = ()) -> None:
+        """
+        The history, read from that moment on, has shown these commits, made at these moments at the latest.
+
+        `heads` are the newest commits of all branches, which need not be read again until they move.
+        """
+        self._heads = frozenset(heads)
         self._looked_at, self._looks, self._used = asked_at, self._looks + 1, 0
         outdated = asked_at - self.window
         self.seen = {oid: moment for oid, moment in {**self.seen, **shown}.items() if moment > outdated}
@@ -175,7 +190,7 @@ class HistoryWindow:
 
     def _use_quota(self, limit: int, window: float) -> None:
         if window != self.window:  # the history must be read anew, as far back as the new window
-            self.seen, self._unclaimed, self._looked_at = {}, {}, -math.inf
+            self.seen, self._unclaimed, self._heads, self._looked_at = {}, {}, frozenset(), -math.inf
         self.limit, self.window = limit, window
 
     def _close_until(self, moment: float) -> None:

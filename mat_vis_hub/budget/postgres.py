@@ -17,9 +17,10 @@ import psycopg.conninfo
 
 from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub._internal.per_process import Connection
+from mat_vis_hub.budget.scope import name_of
 from mat_vis_hub.budget.sliding_window import Quota, Window
 from mat_vis_hub.budget.sql import COLUMNS, OPEN, REPOSITORIES, SCHEMA, SqlWindow, drop_what_is_over
-from mat_vis_hub.budget.stored import Backfill, StoredBudget, name_of
+from mat_vis_hub.budget.stored import Backfill, StoredBudget
 
 T = TypeVar("T")
 
@@ -66,6 +67,9 @@ class PostgresBudget(StoredBudget):
                 pass
 
         self.reporting(connect)
+
+    def is_down(self, error: Exception) -> bool:
+        return getattr(error, "sqlstate", None) is None  # what the server itself says may be about one row
 
     def decide(self, name: str, own: Quota, decision: Callable[[Window], T]) -> tuple[T, Window]:
         with suppress(_Cut):  # while it was idle, most likely; nothing has been committed, so it can be done again

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub._hub.tokens import Token
 from mat_vis_hub.retry_after import Cooldown
 
 LIMIT = 128  # commits; the Hub's quota for free accounts
@@ -58,7 +59,7 @@ class CommitBudget(Protocol):
     """
     Counts the commits of all writers that share it, and lets them commit first come, first served.
 
-    A budget that several processes share can have a method more, see [`LeasingBudget`].
+    A budget can do more: see [`LeasingBudget`] and [`ScopedBudget`].
 
     Every method may be called from any thread and any process, and none of them waits or polls. If the place where the
     count is kept fails, they raise, and [`FailOpenBudget`] commits without a budget.
@@ -113,6 +114,24 @@ class LeasingBudget(CommitBudget, Protocol):
 
     def lease(self, repository: Repository) -> Lease:
         """The lease of that repository. Nothing is taken yet."""
+
+
+class ScopedBudget(CommitBudget, Protocol):
+    """A [`CommitBudget`] for which it matters with which token a commit is sent, or that counts a wider quota."""
+
+    def with_token(self, token: Token) -> CommitBudget:
+        """
+        The same budget, for a commit with this token.
+
+        Args:
+            token (`str` or `bool`, *optional*): As in `HfApi.create_commit`.
+        """
+
+    def wider_quota(self, repository: Repository) -> str | None:
+        """
+        Whose quota is counted, if it is not the repository's own: a key that its owner's repositories share, or those
+        to which one token commits. A refusal holds back the commits to all of them.
+        """
 
 
 def capped(cooldown: Cooldown) -> Cooldown:

@@ -19,8 +19,9 @@ from redis.retry import Retry
 
 from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub.budget.protocol import BudgetStatus, Reservation
+from mat_vis_hub.budget.scope import name_of
 from mat_vis_hub.budget.sliding_window import Quota, Row, Window, new_id, place_of, status_of
-from mat_vis_hub.budget.stored import Backfill, StoredBudget, name_of
+from mat_vis_hub.budget.stored import Backfill, StoredBudget
 from mat_vis_hub.retry_after import Cooldown
 
 T = TypeVar("T")
@@ -77,6 +78,9 @@ class RedisBudget(StoredBudget):
 
     def open(self) -> None:
         self.reporting(self._client.ping)
+
+    def is_down(self, error: Exception) -> bool:
+        return not isinstance(error, redis.ResponseError)  # to one command, which says nothing about others
 
     def decide(self, name: str, own: Quota, decision: Callable[[Window], T]) -> tuple[T, Window]:
         # The version is part of the keys: a later format begins anew beside this one. Braces keep the keys together

@@ -23,9 +23,10 @@ from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.file_lock import FileLock
 from mat_vis_hub._internal.per_process import Connection
 from mat_vis_hub.budget.memory import milliseconds
+from mat_vis_hub.budget.scope import name_of
 from mat_vis_hub.budget.sliding_window import NEVER, Quota, Window
 from mat_vis_hub.budget.sql import COLUMNS, COUNTED, OPEN, REPOSITORIES, SCHEMA, WAITING, SqlWindow, drop_what_is_over
-from mat_vis_hub.budget.stored import Backfill, StoredBudget, name_of
+from mat_vis_hub.budget.stored import Backfill, StoredBudget
 
 T = TypeVar("T")
 

@@ -11,25 +11,28 @@ from types import TracebackType
 from typing import TypeVar
 
 from mat_vis_hub._hub.repository import Repository
+from mat_vis_hub._hub.tokens import Token
 from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub._internal.sanitize import without_secrets
 from mat_vis_hub.budget.protocol import BudgetStatus, Reservation, capped
+from mat_vis_hub.budget.scope import Surprises, name_of
 from mat_vis_hub.budget.sliding_window import Quota, Window
 from mat_vis_hub.errors import BudgetError
 from mat_vis_hub.retry_after import Cooldown
 
 T = TypeVar("T")
+B = TypeVar("B", bound="StoredBudget")
 
 _logger = logging.getLogger("mat_vis_hub")
 _MOST_BACKFILLED = 10_000  # repositories that are remembered as backfilled
 
-Backfill = Callable[[Repository], list[float]]
-"""How many seconds ago each commit of the last window was made, according to the repository's history."""
+Backfill = Callable[[Repository, Token], list[float]]
+"""How many seconds ago each commit of the last window was made, according to the history that this token may read."""
 
 
 class StoredBudget(AbstractContextManager["StoredBudget"], ABC):
     """
-    A `CommitBudget` that stores one sliding window per repository. A subclass says where.
+    A `CommitBudget` that stores one sliding window for each quota that it counts. A subclass says where.
 
     Args:
         shown (`str`): Its URL as it may be shown.
@@ -42,13 +45,16 @@ class StoredBudget(AbstractContextManager["StoredBudget"], ABC):
     advice = ""  # what to do then
     secrets: tuple[str, ...] = ()  # what must not be shown
     strict = False  # whether a commit fails if its budget does
+    scope = "repo"  # whose quota it counts
+    _token: Token = None  # of the commits
 
     def __init__(self, shown: str, limit: int, window: float, backfill: Backfill | None = None) -> None:
         self.shown = shown
         self._own = Quota(limit, max(1, round(window * 1000)))
         self._backfill = backfill
         self._backfilled: PerProcess[set[Repository]] = PerProcess(set)
-        self._warned = False
+        self._warned: set[str] = set()
+        self._surprises = Surprises(window)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown!r})"
@@ -72,6 +78,19 @@ class StoredBudget(AbstractContextManager["StoredBudget"], ABC):
     def decide(self, name: str, own: Quota, decision: Callable[[Window], T]) -> tuple[T, Window]:
         """Make a decision on the window of that name, as one transaction; return its result, and the window."""
 
+    def with_token(self: B, token: Token) -> B:
+        """The same budget, for a commit with this token."""
+        if self.scope != "token" and self._backfill is None:
+            return self
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)  # connections too; `copy` would open others
+        twin._token = token
+        return twin
+
+    def wider_quota(self, repository: Repository) -> str | None:
+        """The key of the quota that is counted, if it is not the repository's own."""
+        return None if self.scope == "repo" else self._name(repository)
+
     def reserve(self, repository: Repository) -> Reservation:
         self._backfill_once(repository)
         return self._decide(repository, lambda window: window.reserve())
@@ -87,7 +106,9 @@ class StoredBudget(AbstractContextManager["StoredBudget"], ABC):
 
     def refused(self, repository: Repository, reservation: Reservation | None, cooldown: Cooldown) -> None:
         id = reservation.id if reservation is not None else None
-        self._decide(repository, lambda window: window.refuse(id, capped(cooldown)))
+        cooldown = capped(cooldown)
+        self._surprises.report(self._name(repository), repository, reservation, cooldown, scope=self.scope)
+        self._decide(repository, lambda window: window.refuse(id, cooldown))
 
     def status(self, repository: Repository) -> BudgetStatus:
         self._backfill_once(repository)
@@ -96,10 +117,13 @@ class StoredBudget(AbstractContextManager["StoredBudget"], ABC):
     def close(self) -> None:
         """Close files and connections. The next use opens them again."""
 
+    def _name(self, repository: Repository) -> str:
+        return name_of(repository, self.scope, self._token)
+
     def _decide(self, repository: Repository, decision: Callable[[Window], T]) -> T:
-        result, window = self.reporting(lambda: self.decide(name_of(repository), self._own, decision))
+        result, window = self.reporting(lambda: self.decide(self._name(repository), self._own, decision))
         if window.other_quota is not None and not self._warned:
-            self._warned = True
+            self._warned.add("quota")
             _logger.warning(
                 "The budget %s of %s counts with limit=%d and window=%g, which other writers that share it have set;"
                 " its own limit=%d and window=%g are smaller and not used. Give all of them the same URL.",
@@ -117,8 +141,15 @@ class StoredBudget(AbstractContextManager["StoredBudget"], ABC):
             text = " ".join(str(error).split()).rstrip(".?")
             why = redacted(text, self.secrets)
             cause = error if why == text else None
+            affects_all = self.is_down(error)
         # Outside of the `except` block, so that an error with credentials in its text is not even the context.
-        raise BudgetError(f"The budget {self.shown} cannot be used: {why}. {self.advice}".rstrip()) from cause
+        problem = BudgetError(f"The budget {self.shown} cannot be used: {why}. {self.advice}".rstrip())
+        problem.affects_all = affects_all
+        raise problem from cause
+
+    def is_down(self, error: Exception) -> bool:
+        """Whether this error of the driver means that the place cannot be used at all, for whichever repository."""
+        return True
 
     def _backfill_once(self, repository: Repository) -> None:
         if self._backfill is None or repository in self._backfilled.value:
@@ -127,7 +158,7 @@ class StoredBudget(AbstractContextManager["StoredBudget"], ABC):
             self._backfilled.value.clear()
         self._backfilled.value.add(repository)
         try:
-            ages = [round(age * 1000) for age in self._backfill(repository)]
+            ages = [round(age * 1000) for age in self._backfill(repository, self._token)]
         except Exception as error:
             _logger.warning(
                 "The budget %s begins without the history of %s, which could not be read: %s",
@@ -145,8 +176,3 @@ def redacted(text: str, secrets: tuple[str, ...]) -> str:
         pattern = re.escape(secret)
         text = re.sub(pattern if len(secret) > 3 else rf"(?<!\w){pattern}(?!\w)", "***", text)
     return without_secrets(text)
-
-
-def name_of(repository: Repository) -> str:
-    """The key of a repository, the same for all sharers. It is stored and never shown, so nothing in it is redacted."""
-    return f"{repository.endpoint.rstrip('/')}/{repository.repo_type}s/{repository.repo_id}"

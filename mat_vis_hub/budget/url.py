@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlencode
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub.budget.fail_open import FailOpenBudget
 from mat_vis_hub.budget.protocol import LIMIT, WINDOW, CommitBudget
+from mat_vis_hub.budget.scope import SCOPES
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     Read = Callable[[Repository], HfApi]
 
 _KNOWN = "memory://, sqlite:////absolute/path, redis://host, rediss://host, postgresql://host/database and hub://"
-_OURS = ("limit", "window", "seed", "strict")
+_OURS = ("limit", "window", "scope", "seed", "strict")
+_CHOICES = {"scope": SCOPES, "seed": ("hub",), "strict": ("0", "1")}
+_INSTEAD = {
+    "hub://": "Use another budget, such as sqlite:////absolute/path?scope={scope}.",
+    "seed=hub": "Leave one of the two out.",
+}
 _EXTRAS = {"redis": "redis", "psycopg": "postgres"}  # which extra brings a driver
 _METHODS = ("reserve", "renew", "confirm", "cancel", "refused", "status", "close")
 
@@ -80,18 +86,23 @@ def from_url(url: str, *, read: Read | None = None) -> CommitBudget:
         url (`str`):
             `memory://`, `sqlite:////absolute/path` (three slashes: a path relative to the working directory),
             `redis://`, `rediss://`, `postgresql://` or `hub://`. `?limit=128&window=3600` sets the quota, in commits
-            and seconds. `?seed=hub` counts the commits in the repository's history on first use. `?strict=1` makes
-            commits fail if their budget does. Other parameters are for the driver of Redis or Postgres.
+            and seconds. `?scope=owner` counts the commits to all repositories of one owner together, `?scope=token`
+            those that are sent with one token (a hash of it is stored, and a new token begins a new count), and
+            `?scope=repo`, the default, each repository apart. `?seed=hub` counts the commits in the repository's
+            history on first use. `?strict=1` makes commits fail if their budget does. Other parameters are for the
+            driver of Redis or Postgres.
         read (`Callable`, *optional*):
             Given a repository, the `HfApi` to read its history with, for `hub://` and `?seed=hub`. Defaults to one with
-            the token of the environment.
+            the token of the environment. The token of a commit, if it has one of its own, replaces the one of this
+            `HfApi`.
 
     Returns:
         `CommitBudget`. It raises [`BudgetError`] while the count cannot be kept. [`FailOpenBudget`] goes on without.
 
     Raises:
         [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
-            If the URL makes no sense. No message contains its credentials.
+            If the URL makes no sense, or asks for a count that a history cannot give: that of an owner or a token. No
+            message contains its credentials.
         [`ModuleNotFoundError`](https://docs.python.org/3/library/exceptions.html#ModuleNotFoundError)
             If its driver is not installed.
         [`BudgetError`]
@@ -100,8 +111,8 @@ def from_url(url: str, *, read: Read | None = None) -> CommitBudget:
     Example:
     ```python
     >>> from mat_vis_hub.budget import from_url
-    >>> from_url("memory://?limit=256")
-    MemoryBudget('memory://?limit=256')
+    >>> from_url("memory://?limit=256&scope=owner")
+    MemoryBudget('memory://?limit=256&scope=owner')
 
     ```
     """
@@ -116,6 +127,7 @@ def from_url(url: str, *, read: Read | None = None) -> CommitBudget:
         return budget
     stored = _with_driver(parsed, _backfill(parsed, read))
     stored.shown, stored.secrets, stored.strict = parsed.shown, parsed.secrets, parsed.strict
+    stored.scope = parsed.scope
     if parsed.strict:
         stored.open()
     return stored
@@ -136,6 +148,7 @@ class _Url:
     shown: str  # without credentials
     limit: int
     window: float
+    scope: str
     seed: bool
     strict: bool
     secrets: tuple[str, ...] = ()
@@ -160,9 +173,15 @@ def _parse(url: str) -> _Url:
     shown = f"{scheme}://{shown_place}{_shown_query(ours, theirs)}"
     if theirs and scheme in ("memory", "sqlite", "hub"):
         raise ValueError(f"The budget {shown}: {', '.join(theirs)} is unknown. Known are {', '.join(_OURS)}.")
-    for name, allowed in (("seed", ("hub",)), ("strict", ("0", "1"))):
+    for name, allowed in _CHOICES.items():
         if name in ours and ours[name] not in allowed:
             raise ValueError(f"The budget {shown}: {name}={ours[name]!r} must be {' or '.join(allowed)}, or left out.")
+    if (scope := ours.get("scope", "repo")) != "repo" and (scheme == "hub" or "seed" in ours):
+        what = "hub://" if scheme == "hub" else "seed=hub"
+        raise ValueError(
+            f"The budget {shown}: {what} cannot count with scope={scope}, since it reads the history of one repository."
+            f" {_INSTEAD[what].format(scope=scope)}"
+        )
     user, colon, password = account.partition(":")
     quoted = f"{quote(unquote(user), safe='')}{colon}{quote(unquote(password), safe='')}@" if account else ""
     return _Url(
@@ -171,6 +190,7 @@ def _parse(url: str) -> _Url:
         shown=shown,
         limit=_limit(ours.get("limit", str(LIMIT)), shown),
         window=_window(ours.get("window", str(WINDOW)), shown),
+        scope=scope,
         seed="seed" in ours,
         strict=ours.get("strict") == "1",
         secrets=_secrets(account, user, password, *theirs.values()),

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from mat_vis_hub._hub.history import commits
+from mat_vis_hub._hub.history import commits, heads
 from mat_vis_hub._internal import clock
 from mat_vis_hub.local_hub import LocalHub
 from mat_vis_hub.testing import virtual_time
@@ -86,6 +86,37 @@ def test_a_missing_branch_is_an_error(hub):
     with pytest.raises(HfHubHTTPError) as caught:
         list(history(hub, revision="nowhere"))
     assert caught.value.response.status_code == 404
+
+
+class TestHeads:
+    @pytest.mark.local_hub(pull_request_limit=None, commit_time=0)
+    def test_of_branches_and_pull_requests_come_in_one_request_the_likeliest_first(self, hub):
+        api = HfApi(endpoint=hub.url, token="hf_x")
+        for name in ("v1", "v2", "v3"):
+            api.create_branch(REPO, branch=name)
+        for number in range(12):
+            commit(hub, str(number), create_pr=True)
+        before = len(hub.requests)
+        found = heads(api, REPO)
+        assert len(hub.requests) == before + 1
+        assert list(found)[:8] == ["main", "v3", "refs/pr/12", "v2", "refs/pr/11", "v1", "refs/pr/10", "refs/pr/9"]
+        assert found["main"] == found["v1"] != found["refs/pr/12"]
+
+    def test_of_a_repository_yet_to_be_made_are_none(self, local_hub):
+        assert heads(HfApi(endpoint=local_hub.url, token="hf_x"), REPO) == {}
+
+    def test_are_those_that_huggingface_hub_lists(self, hub):
+        commit(hub, "1", create_pr=True)
+        api = HfApi(endpoint=hub.url, token="hf_x")
+        refs = api.list_repo_refs(REPO, include_pull_requests=True)
+        listed = {ref.name: ref.target_commit for ref in refs.branches}
+        listed |= {ref.ref: ref.target_commit for ref in refs.pull_requests}
+        assert heads(api, REPO) == listed
+
+    def test_that_cannot_be_listed_are_an_error(self, hub):
+        hub.answer(500, on="refs")
+        with pytest.raises(HfHubHTTPError):
+            heads(HfApi(endpoint=hub.url, token="hf_x"), REPO)
 
 
 class TestAges:

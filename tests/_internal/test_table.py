@@ -1,10 +1,12 @@
-"""A table forgets what does not matter any more, and never what somebody uses."""
+"""One table forgets what does not matter any more, and never what somebody uses; the other one what is oldest."""
 
 from __future__ import annotations
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
-from mat_vis_hub._internal.table import Table
+from mat_vis_hub._internal.table import Latest, Table
 
 
 def test_the_same_key_has_the_same_value():
@@ -53,3 +55,28 @@ def test_threads_get_the_same_value():
         list(pool.map(append, range(500)))
     with table.used("a") as value:
         assert sorted(value) == list(range(500))
+
+
+class TestLatest:
+    def test_keeps_the_thousand_keys_that_were_added_last(self):
+        latest = Latest()
+        for number in range(1500):
+            latest[number] = -number
+        assert list(latest) == list(range(500, 1500))
+        latest[500] = 0  # the key is not new
+        assert len(latest) == 1000
+
+    def test_can_be_filled_by_many_threads_at_once(self):
+        latest = Latest()
+
+        def fill(thread: int) -> None:
+            for number in range(3000):
+                latest[thread, number] = number
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(fill, range(8)))
+        assert len(latest) == 1000
+
+    def test_copies_and_pickles(self):
+        latest = Latest({"a": 1})
+        assert copy.deepcopy(latest) == pickle.loads(pickle.dumps(latest)) == latest

@@ -28,7 +28,7 @@ class Place:
         """One more budget that shares the count."""
         budget = from_url(f"{self.url}?{urlencode(quota)}")
         assert isinstance(budget, StoredBudget)
-        budget._backfill = history
+        budget._backfill = None if history is None else lambda repository, token: history(repository)
         if hasattr(budget, "now"):
             budget.now = milliseconds
         return budget

@@ -40,14 +40,14 @@ def guarded(flaky):
     return FailOpenBudget(flaky)
 
 
-def commit(budget) -> float:
+def commit(budget, repository=HERE) -> float:
     """What a commit asks of its budget; returns how long it is to wait."""
-    reservation = budget.reserve(HERE)
+    reservation = budget.reserve(repository)
     if reservation.wait:
-        reservation = budget.renew(HERE, reservation)
-    budget.confirm(HERE, reservation)
-    budget.cancel(HERE, reservation)
-    budget.refused(HERE, reservation, Cooldown(0.0))
+        reservation = budget.renew(repository, reservation)
+    budget.confirm(repository, reservation)
+    budget.cancel(repository, reservation)
+    budget.refused(repository, reservation, Cooldown(0.0))
     return reservation.wait
 
 
@@ -88,7 +88,6 @@ def test_a_budget_whose_other_methods_work_is_still_down(guarded, flaky, time, c
     monkeypatch.setattr(flaky, "reserve", down, raising=False)
     for _ in range(10):
         commit(guarded)
-        guarded.saw(HERE, "main")
         time.advance(31)
     assert len(caplog.records) == 1
 
@@ -136,6 +135,100 @@ def test_closing_closes_the_budget_even_while_it_is_paused(flaky):
         assert isinstance(guarded.reserve(HERE), Reservation)
         flaky.down, flaky.asked = False, 0
     assert flaky.asked == 1
+
+
+class Private:
+    """A budget that fails for the repositories whose name begins with "private", and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.budget = from_url("memory://?limit=1")
+        self.asked: list[str] = []
+        self.down = self.strict = False
+
+    def __getattr__(self, name):
+        def method(repository, *args):
+            self.asked.append(repository.repo_id)
+            if repository.repo_id.startswith("private") or self.down:
+                raise BudgetError(f"The history of {repository.repo_id} cannot be read: 401")
+            return getattr(self.budget, name)(repository, *args)
+
+        return method
+
+
+def named(name: str):
+    return HERE._replace(repo_id=name)
+
+
+class TestOneRepository:
+    def test_that_fails_switches_the_budget_off_for_itself_alone(self, time, caplog):
+        guarded = FailOpenBudget(private := Private())
+        for _ in range(3):
+            assert commit(guarded, named("private/a")) == 0
+            guarded.reserve(HERE)
+        assert guarded.reserve(HERE).wait > 0
+        assert private.asked.count("private/a") == 1
+        assert [record.message.partition(" go on")[0] for record in caplog.records] == ["Commits to private/a"]
+
+    def test_is_tried_again_by_itself_and_said_to_work_again(self, time, caplog):
+        guarded = FailOpenBudget(private := Private())
+        private.down = True
+        for name in ("you/a", "you/b"):
+            commit(guarded, named(name))
+        time.advance(31)
+        private.down = False
+        guarded.reserve(named("you/a"))
+        assert [record.message for record in caplog.records][2:] == ["The budget works again for you/a."]
+        guarded.reserve(named("you/a"))
+        guarded.reserve(named("you/b"))
+        assert [record.message for record in caplog.records][3:] == ["The budget works again for you/b."]
+
+    def test_of_very_many_that_fail_a_few_are_logged_and_a_bounded_number_remembered(self, time, caplog):
+        guarded = FailOpenBudget(Private())
+        for number in range(3000):
+            commit(guarded, named(f"private/{number}"))
+        assert len(caplog.records) == 10
+        assert len(guarded._pauses._until) <= 1000
+        time.advance(3601)
+        commit(guarded, named("private/new"))
+        assert len(caplog.records) == 11
+
+    def test_is_none_where_the_place_is_out_of_reach(self, time, caplog):
+        port = free_port()
+        pytest.importorskip("redis", reason="the driver is not installed")
+        guarded = FailOpenBudget(from_url(f"redis://127.0.0.1:{port}/0"))
+        for number in range(5):
+            commit(guarded, named(f"you/{number}"))
+        assert [record.message.partition(" go on")[0] for record in caplog.records] == ["Commits"]
+        assert set(guarded._pauses._until) == {None}
+
+    def test_that_redis_alone_cannot_count_leaves_the_others(self, redis_url, time, caplog):
+        import redis
+
+        budget = from_url(f"{redis_url}?limit=1")
+        budget.reserve(HERE)
+        with redis.Redis.from_url(redis_url) as client:
+            (row,) = client.keys("*:row")
+            client.delete(row)
+            client.set(row, "damaged")
+        guarded = FailOpenBudget(budget)
+        assert commit(guarded) == 0
+        assert [guarded.reserve(named("you/a")).wait > 0 for _ in range(2)] == [False, True]
+        assert len(caplog.records) == 1
+
+    def test_keeps_its_pause_when_a_commit_has_a_token(self, flaky, time, caplog):
+        flaky.budget = from_url("memory://?limit=1&scope=token")
+        guarded = FailOpenBudget(flaky.budget)
+        views = [guarded.with_token(token) for token in ("hf_one", "hf_one", "hf_two")]
+        assert [view.reserve(HERE).wait > 0 for view in views] == [False, True, False]
+        assert all(view._pauses is guarded._pauses for view in views)
+
+    def test_of_a_budget_that_knows_no_tokens_is_the_same(self, flaky):
+        class Plain:
+            pass
+
+        guarded = FailOpenBudget(Plain())
+        assert guarded.with_token("hf_x") is guarded
+        assert guarded.wider_quota(HERE) is None
 
 
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])

@@ -51,6 +51,28 @@ class TestWorthALook:
         assert worth_a_look(room, used, age, limit=128, window=3600) is worth
 
 
+class TestMoved:
+    def test_the_first_look_reads_each_newest_commit_once_and_not_more_than_thirty(self, window):
+        assert window.moved({"main": "a", "v1": "b", "v2": "a", "refs/pr/1": "b"}) == ["main", "v1"]
+        assert len(window.moved({str(number): str(number) for number in range(100)})) == 30
+
+    def test_a_later_one_reads_what_has_moved_however_much_it_is(self, window, time):
+        heads = {str(number): str(number) for number in range(100)}
+        window.note({}, time.now(), heads.values())
+        assert window.moved(heads) == []
+        assert window.moved({**heads, "3": "new", "4": "3", "more": "new"}) == ["3"]
+        assert len(window.moved({name: f"new {name}" for name in heads})) == 100
+
+    def test_a_commit_that_is_known_need_not_be_read_again(self, window, time):
+        window.note({"b": time.now()}, time.now(), ["c"])
+        assert window.moved({"main": "c", "v1": "b"}) == []
+
+    def test_after_a_change_of_the_window_all_are_read_again(self, window, time):
+        window.note({}, time.now(), ["a"])
+        window.close(Cooldown(0, None, 1000))
+        assert window.moved({"main": "a"}) == ["main"]
+
+
 class TestCount:
     def test_a_commit_of_ours_counts_for_a_window_from_its_end(self, window, time):
         for number in range(4):
@@ -103,7 +125,7 @@ class TestOurOwnInTheHistory:
         assert window.status().used == 1
 
     def test_goes_on_counting_where_no_look_shows_it(self, window, time):
-        """On a branch that nobody named, or a history that lags behind."""
+        """On a branch that the first look left out, or in a history that lags behind."""
         commit(window, time)
         window.note({}, time.now())
         assert window.status().used == 1
@@ -151,6 +173,8 @@ class TestStatus:
 
 
 def test_is_over_once_nothing_in_it_matters(window, time):
+    assert not window.is_over()  # what a look has found out need not be asked again for a while
+    time.advance(101)
     assert window.is_over()
     commit(window, time)
     window.close(Cooldown(10, 2, None))

@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from mat_vis_hub import RetryPolicy
+from mat_vis_hub import RetryPolicy, ThrottledHfApi
 from mat_vis_hub._hub.repository import Repository
 from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.interrupt import Waits
@@ -83,9 +83,18 @@ def run(writers: list[Callable[[], object]]) -> None:
             future.result(timeout=60)
 
 
+def requested(hub: LocalHub, *endpoints: str) -> list[int]:
+    """How many requests there were for each of these."""
+    return [sum(request.endpoint == endpoint for request in hub.requests) for endpoint in endpoints]
+
+
 def looks(hub: LocalHub) -> int:
-    """Requests for a page of the history so far."""
-    return sum(request.endpoint == "history" for request in hub.requests)
+    """Requests of the budget so far: for the branches, and for a page of the history."""
+    return sum(requested(hub, "refs", "history"))
+
+
+def commit_to(api: HfApi, **kwargs) -> None:
+    api.create_commit(REPO, [CommitOperationAdd(f"{next(Job.names)}.txt", b"")], commit_message="m", **kwargs)
 
 
 class TestOthersCommits:
@@ -130,35 +139,104 @@ class TestOthersCommits:
 
 
 class TestBranches:
-    def test_one_that_was_named_counts_and_what_it_shares_with_others_counts_once(self, hub):
+    def test_all_count_and_what_they_share_counts_once(self, hub):
         other, job = Job(hub), Job(hub)
         other.commit()
-        other.api.create_branch(REPO, branch="v2026.04.2")
+        for name in ("v2026.04.1", "v2026.04.2"):
+            other.api.create_branch(REPO, branch=name)
         other.commit(revision="v2026.04.2")
-        assert job.used == 1
-        job.budget.saw(job.repository, "v2026.04.2")
         assert job.used == 2
+        assert requested(hub, "refs", "history") == [1, 2]  # v2026.04.1 is where main is
 
-    def test_a_pull_request_s_can_be_named_as_well(self, hub):
+    def test_pull_requests_count_as_well(self, hub):
         other, job = Job(hub), Job(hub)
         info = other.commit(create_pr=True)
-        job.budget.saw(job.repository, info.pr_revision)
+        other.commit(revision=info.pr_revision)
+        assert job.used == 2
+
+    def test_a_later_look_reads_those_that_have_moved(self, hub, time):
+        other, job = Job(hub), Job(hub)
+        for number in range(10):
+            other.api.create_branch(REPO, branch=f"v{number}")
+            other.commit(revision=f"v{number}")
+        assert job.used == 10
+        before = requested(hub, "refs", "history")
+        time.advance(1000)
+        assert job.used == 10
+        other.commit(revision="v7")
+        other.api.create_branch(REPO, branch="as-main")
+        time.advance(1000)
+        assert job.used == 11
+        assert requested(hub, "refs", "history") == [before[0] + 2, before[1] + 1]
+
+    def test_one_that_is_deleted_goes_on_counting(self, hub, time):
+        other, job = Job(hub), Job(hub)
+        other.api.create_branch(REPO, branch="short-lived")
+        other.commit(revision="short-lived")
+        assert job.used == 1
+        other.api.delete_branch(REPO, branch="short-lived")
+        time.advance(1000)
         assert job.used == 1
 
-    def test_one_that_is_not_there_has_no_commits(self, hub):
-        job = Job(hub)
-        job.commit()
-        job.budget.saw(job.repository, "yet-to-be-made")
-        assert job.used == 1
+    @pytest.mark.local_hub(limit=None, pull_request_limit=None)
+    def test_of_very_many_the_first_look_reads_the_likeliest_and_later_ones_all_that_move(self, hub, time):
+        other, job = Job(hub), Job(hub)
+        for number in range(20):
+            other.api.create_branch(REPO, branch=f"v{number:02}")
+            other.commit(revision=f"v{number:02}")
+            other.commit(create_pr=True)
+        assert job.used == 29
+        assert requested(hub, "refs", "history") == [1, 30]  # main, the last 15 branches, the last 14 pull requests
+        other.commit(revision="v00")
+        time.advance(1000)
+        assert job.used == 31  # the whole branch
+        assert requested(hub, "refs", "history") == [2, 31]
 
     def test_our_own_commits_count_wherever_they_went(self, hub, time):
         job = Job(hub, limit=3)
         for _ in range(3):
             job.paced(create_pr=True)
             time.advance(10)
-        job.budget.saw(job.repository, "refs/pr/2")  # makes it look again
+        time.advance(1000)
         assert job.used == 3
         assert job.reserve().wait > 0
+
+
+class TestToken:
+    """Only the token of the call may read the history."""
+
+    pytestmark = pytest.mark.local_hub(token="hf_of_the_call", limit=8)
+
+    @pytest.fixture
+    def private(self, local_hub, time):
+        api = HfApi(endpoint=local_hub.url, token="hf_of_the_call")
+        api.create_repo(REPO, private=True)
+        for _ in range(7):
+            commit_to(api)
+        return local_hub
+
+    @pytest.mark.parametrize("url", ["hub://?limit=8&strict=1", "memory://?limit=8&strict=1&seed=hub"])
+    @pytest.mark.parametrize("how", ["argument", "everywhere", "turn"])
+    def test_of_the_call_reads_the_history(self, private, time, how, url):
+        api = ThrottledHfApi(endpoint=private.url, token=False, budget=url, hooks=[])
+        for _ in range(2):
+            if how == "argument":
+                commit_to(api, token="hf_of_the_call")
+            elif how == "everywhere":
+                with api.everywhere():
+                    commit_to(HfApi(endpoint=private.url, token="hf_of_the_call"))
+            else:
+                with api.turn(REPO, token="hf_of_the_call"):
+                    commit_to(api, token="hf_of_the_call")
+        assert private.refusals == []
+        assert len(private.commits) == 9
+        assert time.now() > 3500  # the eighth at once, the ninth when there was room
+
+    def test_of_the_object_reads_it_otherwise(self, private):
+        api = ThrottledHfApi(endpoint=private.url, token="hf_of_the_call", budget="hub://?limit=8&strict=1", hooks=[])
+        assert api.budget_status(REPO).used == 7
+        with pytest.raises(BudgetError, match="cannot be read"):
+            ThrottledHfApi(endpoint=private.url, token=False, budget="hub://").budget_status(REPO)
 
 
 class TestRaces:
@@ -179,7 +257,8 @@ class TestRaces:
         assert two.budget.renew(two.repository, reservation).wait > 2500  # it has read the history: all eight
 
     @pytest.mark.parametrize(
-        "model", [pytest.param(model, marks=pytest.mark.local_hub(limit=8, model=model)) for model in MODELS]
+        "model",
+        [pytest.param(model, marks=pytest.mark.local_hub(limit=8, model=model, commit_time=0)) for model in MODELS],
     )
     def test_writers_that_commit_as_fast_as_they_can_all_get_through(self, hub, model):
         """Three jobs of two threads each, eight commits per window, nothing shared but the history."""
@@ -197,7 +276,7 @@ class TestWhatItCosts:
             time.advance(2)
         assert hub.refusals == []
         assert job.used == 128
-        assert looks(hub) <= 24  # next to two requests for each commit, of 1,000 per five minutes
+        assert looks(hub) <= 40  # next to two requests for each commit, of 1,000 per five minutes
 
     @pytest.mark.local_hub(limit=None)
     def test_only_as_many_pages_as_the_window_needs(self, hub, time):
@@ -209,7 +288,7 @@ class TestWhatItCosts:
             other.commit()
         job = Job(hub)
         assert job.used == 60
-        assert looks(hub) == 2
+        assert requested(hub, "refs", "history") == [1, 2]
 
     @pytest.mark.local_hub(limit=None)
     def test_a_later_look_reads_only_what_is_new(self, hub, time):
@@ -221,7 +300,7 @@ class TestWhatItCosts:
         time.advance(1000)
         other.commit()
         assert job.used == 121
-        assert looks(hub) == before + 1
+        assert looks(hub) == before + 2
 
     def test_nothing_while_the_window_is_full(self, hub, time):
         job = Job(hub, limit=2)

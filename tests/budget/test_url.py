@@ -65,8 +65,13 @@ def test_four_slashes_are_an_absolute_path_and_three_a_relative_one(tmp_path, mo
         ("memory://?window=0", "window='0' must be a number of seconds"),
         ("memory://?window=inf", "window='inf'"),
         ("memory://?window=soon", "window='soon'"),
-        ("memory://?limits=3", "limits is unknown. Known are limit, window, seed, strict"),
+        ("memory://?limits=3", "limits is unknown. Known are limit, window, scope, seed, strict"),
         ("memory://?seed=yes", "seed='yes' must be hub, or left out"),
+        ("memory://?scope=user", "scope='user' must be repo or owner or token, or left out"),
+        ("redis://:hunter2@cache?scope=", "redis://***@cache?scope=: scope='' must be repo or owner or token"),
+        ("hub://?scope=owner", "hub:// cannot count with scope=owner, since it reads the history of one repository"),
+        ("hub://?scope=token", "Use another budget, such as sqlite:////absolute/path?scope=token."),
+        ("memory://?seed=hub&scope=owner", "seed=hub cannot count with scope=owner"),
         ("memory://?strict=maybe", "strict='maybe' must be 0 or 1, or left out"),
         ("memory://host", "names a host"),
         ("sqlite://relative.db", "sqlite:////absolute/path"),
@@ -80,6 +85,24 @@ def test_one_that_makes_no_sense_is_an_error_that_says_what_to_write(url, says):
     needs_driver(url)
     with pytest.raises(ValueError, match=re.escape(says)):
         from_url(url)
+
+
+@pytest.mark.parametrize(
+    "scheme", ["memory://", "sqlite:///b.db", "rediss://cache/0", "postgresql://cache/b", "hub://"]
+)
+def test_every_budget_takes_the_scope_that_is_the_default(scheme):
+    needs_driver(scheme)
+    from_url(f"{scheme}?scope=repo")
+
+
+@pytest.mark.parametrize(
+    "scheme", ["memory://", "sqlite:///b.db", "redis://cache/0", "rediss://cache", "postgres://c/b"]
+)
+@pytest.mark.parametrize("scope", ["owner", "token"])
+def test_every_stored_budget_takes_a_wider_scope(scheme, scope):
+    needs_driver(scheme)
+    key = from_url(f"{scheme}?scope={scope}&limit=3").with_token("hf_x").wider_quota(HERE)
+    assert key.startswith(f"https://huggingface.co/{scope}s/")
 
 
 class Own:
