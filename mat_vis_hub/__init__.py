@@ -54,9 +54,9 @@ __all__ = [
 _MODULES = {
     "ThrottledHfApi": "api",
     "CommitBatch": "commits.batch",
-    "BudgetError": "budget",
-    "BudgetStatus": "budget",
-    "CommitBudget": "budget",
+    "BudgetError": "errors",
+    "BudgetStatus": "budget.protocol",
+    "CommitBudget": "budget.protocol",
     "ConflictEvent": "events",
     "Event": "events",
     "GaveUpEvent": "events",
