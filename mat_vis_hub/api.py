@@ -237,11 +237,9 @@ class ThrottledHfApi(HfApi):
         attempt: Callable[[], CommitInfo] = partial(plain, repo_id, operations, **arguments)
         rewind = partial(_rewind, _positions(operations))
         if self.retry.recover:
-            from mat_vis_hub.commits.recovery import Recovery
+            from mat_vis_hub.commits.recovery import with_recovery
 
-            recovery = Recovery(api, repo_id, arguments, self.retry, call.emit_recovered)
-            send = partial(plain, repo_id=repo_id, operations=operations)
-            attempt = partial(recovery.commit, send, before_retry=rewind)
+            attempt = with_recovery(attempt)
         if not transport.install():  # then no request passes through the wrapper, and a commit takes its turn here
             return call.commit(attempt)
         return call.run(attempt, rewind)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # at run time this module imports nothing of the package, so that all of it can raise these
     from mat_vis_hub._hub.repository import Repository
+    from mat_vis_hub.retry_after import Refusal
 
 
 class WaitCancelled(Exception):
@@ -88,3 +89,23 @@ def _record(error: BaseException | None) -> tuple[GaveUp, Repository | None, flo
             return record
         error = error.__cause__
     return None
+
+
+_REFUSAL = "_mat_vis_hub_refusal"
+
+
+def treat_as_refusal(error: BaseException, refusal: Refusal) -> None:
+    """Have `error` waited out and retried like this refusal, although it is none by itself."""
+    setattr(error, _REFUSAL, refusal)
+
+
+def as_refusal(error: BaseException) -> Refusal | None:
+    """The refusal as which `error` is to be treated, if it is none by itself."""
+    refusal: Refusal | None = getattr(error, _REFUSAL, None)
+    return refusal
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note, unless it is empty, where Python has them: from 3.11 on."""
+    if note and hasattr(error, "add_note"):
+        error.add_note(note)

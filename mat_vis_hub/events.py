@@ -11,7 +11,7 @@ from mat_vis_hub._internal.sanitize import elapsed, one_word
 @dataclass(frozen=True)
 class ThrottleEvent:
     """
-    A request was refused and will be retried.
+    A request was refused, or with `recover` its answer was lost, and it will be retried.
 
     The fields of all events hold what the caller and the server said. `line` and [`log_event`] show it without secrets
     and on one line.
@@ -31,7 +31,9 @@ class ThrottleEvent:
             What refused it: `"commits"` (the quota of commits), `"lock"` (another commit is under way), `"queue"` (the
             git backend is busy), `"api"` or `"resolvers"` (a bucket of requests), `"creation"` (the quota of new
             repositories) or `"unknown"`.
-        reason (`int`, *optional*, defaults to `429`): The status of the response.
+        reason (`int`, *optional*, defaults to `429`):
+            The status of the response. `0`, in the line `000`, if there was none that could be read: the connection
+            could not be made, broke or timed out, or the answer arrived damaged.
     """
 
     source: str
@@ -50,8 +52,8 @@ class ThrottleEvent:
     @property
     def line(self) -> str:
         return (
-            f"bake_throttle source={one_word(self.source)} retry={self.retry}/{self.max_retries} reason={self.reason} "
-            f"wait_s={self.wait_s:.1f} elapsed={elapsed(self.elapsed_s)}"
+            f"bake_throttle source={one_word(self.source)} retry={self.retry}/{self.max_retries} "
+            f"reason={self.reason:03} wait_s={self.wait_s:.1f} elapsed={elapsed(self.elapsed_s)}"
         )
 
 
@@ -184,7 +186,7 @@ class GaveUpEvent:
         max_retries (`int`): The retries that the policy allows.
         elapsed_s (`float`): Seconds since the call began.
         waited_s (`float`): Seconds of these that were spent waiting.
-        reason (`int`): The status of the last refusal.
+        reason (`int`): The status of the last refusal, as in [`ThrottleEvent`].
         error (`Exception`): The last refusal, as huggingface_hub raised it.
         why (`str`): Which limit of the policy forbids another retry, in a sentence.
     """
@@ -205,7 +207,7 @@ class GaveUpEvent:
     def line(self) -> str:
         return (
             f"bake_gave_up source={one_word(self.source)} repo={one_word(self.repo_id)} "
-            f"retry={self.retries}/{self.max_retries} reason={self.reason} elapsed={elapsed(self.elapsed_s)}"
+            f"retry={self.retries}/{self.max_retries} reason={self.reason:03} elapsed={elapsed(self.elapsed_s)}"
         )
 
 

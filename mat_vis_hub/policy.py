@@ -20,6 +20,10 @@ _SPREAD_OVER = 40.0  # seconds; jitter is a fraction of these at most, enough to
 CONTENTION_RETRIES = 100
 _SHORTEST_CONTENTION, _LONGEST_CONTENTION = 0.5, 8.0  # seconds
 
+# After a lost answer. An outage may last for an hour or two; `max_total_wait` is reached before this many waits.
+LOSS_RETRIES = 200
+_SHORTEST_OUTAGE, _LONGEST_OUTAGE = 2.0, 60.0  # seconds, of which each wait takes a half at least
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -40,8 +44,10 @@ class RetryPolicy:
             Seconds that one call may spend waiting, over all its retries. If the next wait would exceed it, the refusal
             is raised at once.
         recover (`bool`, *optional*, defaults to `False`):
-            Whether `create_commit` also survives a lost response (500, 502, 503, 504, or a broken connection): it looks
-            in the history whether the commit has landed, and sends it again only if it has not.
+            Whether a commit also survives a lost answer: 500, 502, 503, 504, a connection that broke or timed out, an
+            answer that arrived damaged; and 412, if the caller named no `parent_commit`. It waits up to a minute, looks
+            in the history whether the commit has landed, and sends it again only if it has not. `max_total_wait` bounds
+            these waits, `max_retries` does not, but with `max_retries=0` a lost answer is looked into only once.
 
     Raises:
         [`ValueError`](https://docs.python.org/3/library/exceptions.html#ValueError)
@@ -100,6 +106,9 @@ class RetryPolicy:
         if refusal.is_contention:
             longest = min(_LONGEST_CONTENTION, _SHORTEST_CONTENTION * 2.0 ** min(retry, 64))
             return random.uniform(_SHORTEST_CONTENTION, longest), "backoff"
+        if refusal.lost:
+            longest = min(_LONGEST_OUTAGE, _SHORTEST_OUTAGE * 2.0 ** min(retry - 1, 64))
+            return random.uniform(longest / 2, longest), "backoff"
         backoff = self.backoff_floor * 2.0 ** min(retry - 1, 64)
         backoff = min(backoff, self.backoff_ceiling) * (1 + self.jitter * random.uniform(-1, 1))
         backoff = min(max(backoff, self.backoff_floor), self.backoff_ceiling)

@@ -89,6 +89,8 @@ class Refusal(NamedTuple):
         other_action (`bool`):
             Whether it named the quota of an action that is no commit: pull requests, discussions, new repositories.
             Other commits are not affected by it.
+        lost (`bool`):
+            Whether it is no refusal but a lost answer: the request may have been carried out.
     """
 
     retry_after: RetryAfter | None
@@ -97,6 +99,7 @@ class Refusal(NamedTuple):
     window: float | None = None
     limiter: str = "unknown"
     other_action: bool = False
+    lost: bool = False
 
     @property
     def is_contention(self) -> bool:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 from mat_vis_hub import buckets, errors, turn
-from mat_vis_hub._hub.errors import DiscardedResponse, refused_response
+from mat_vis_hub._hub.errors import DiscardedResponse, refused_response, status_of
 from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub._hub.tokens import Token
 from mat_vis_hub._internal import clock, interrupt
 from mat_vis_hub._internal.sanitize import elapsed
 from mat_vis_hub.gate import Gate, WiderGate
 from mat_vis_hub.hooks import Hooks
-from mat_vis_hub.policy import CONTENTION_RETRIES, RetryPolicy
+from mat_vis_hub.policy import CONTENTION_RETRIES, LOSS_RETRIES, RetryPolicy
 from mat_vis_hub.turn import Turn
 
 if TYPE_CHECKING:  # most commits are not refused, and many have no budget: what these need is loaded by the first one
@@ -75,6 +75,8 @@ _WHY = {
     "lock": "another commit is under way (409)",
     "requests": "the Hub refuses requests for now (429)",
 }
+# These are counted apart, each with a bound of its own.
+_BOUNDS = {"contention": CONTENTION_RETRIES, "lost answers": LOSS_RETRIES}
 
 
 class Throttle:
@@ -94,10 +96,19 @@ class Throttle:
         self._scope = caller.waits.scope
         self._began = clock.monotonic()
         self._waited = 0.0
-        self._retry = 0
-        self._contended = 0
+        self._retries = {"refusals": 0, **dict.fromkeys(_BOUNDS, 0)}
+        self.unresolved = ""  # a sentence, while it is unknown whether the commit has landed
         self._ready_at = self._began  # the moment that has been waited for, whatever the clock says now
         self._emitted_until = self._began  # an event has said that we wait until then
+
+    @contextmanager
+    def as_current(self) -> Iterator[None]:
+        """The requests that this thread sends inside of this context belong to this call."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
 
     def run(self, attempt: Callable[[], T], before_retry: Callable[[], object]) -> T:
         """
@@ -113,14 +124,11 @@ class Throttle:
         Raises:
             The last refusal, with a note on what was tried, once the policy gives up. Any other exception at once.
         """
-        token = _current.set(self)
-        try:
+        with self.as_current():
             try:
                 return attempt()
             except Exception as error:
                 return self.retry(error, attempt, before_retry)
-        finally:
-            _current.reset(token)
 
     def retry(self, error: Exception, attempt: Callable[[], T], before_retry: Callable[[], object] | None = None) -> T:
         """As [`Throttle.run`], after a first attempt has raised `error`."""
@@ -185,27 +193,25 @@ class Throttle:
     # ---- waiting ---------------------------------------------------------------------------------------
 
     def _next_wait(self, refusal: Refusal) -> tuple[float, str]:
-        """The seconds to wait, and where they come from. Contention is counted apart."""
-        return self.caller.retry.wait(refusal, (self._contended if refusal.is_contention else self._retry) + 1)
+        """The seconds to wait, and where they come from."""
+        return self.caller.retry.wait(refusal, self._retries[_kind(refusal)] + 1)
 
     def _wait_out(self, refused: Exception, refusal: Refusal, until: float, hint: str) -> None:
         """Wait until the refusal is over, or raise it."""
         policy = self.caller.retry
         wait = max(0.0, round(until - clock.monotonic(), 3))  # a hint of 30 seconds is no 29.999998
-        status = 409 if refusal.limiter == "lock" else 429
-        retries, most, bound = self._retry, policy.max_retries, f"max_retries={policy.max_retries}"
-        if refusal.is_contention and policy.max_retries:
-            retries, most, bound = (
-                self._contended,
-                CONTENTION_RETRIES,
-                f"the bound of {CONTENTION_RETRIES} for contention",
-            )
+        status = status_of(refused) or 0
+        kind = _kind(refusal)
+        retries, most, bound = self._retries[kind], policy.max_retries, f"max_retries={policy.max_retries}"
+        if kind in _BOUNDS and policy.max_retries:
+            most = _BOUNDS[kind]
+            bound = f"the bound of {most} for {kind}"
         if retries >= most:
-            self._give_up(refused, status, wait, f"{bound} allows no further try")
+            self.give_up(refused, wait, f"{bound} allows no further try")
         if self._waited + wait > policy.max_total_wait:
             allowed = f"max_total_wait={policy.max_total_wait:g}"
             why = f"the next try would be in {wait:.0f} s, which {allowed} seconds do not allow"
-            self._give_up(refused, status, wait, why)
+            self.give_up(refused, wait, why)
         from mat_vis_hub import events
 
         self._emitted_until = until
@@ -223,32 +229,36 @@ class Throttle:
             )
         )
         why = _WHY.get(refusal.limiter, _WHY["requests"])
+        if refusal.lost:
+            why = f"the Hub's answer was lost ({status:03})"
         try:
-            self._sleep(until, wait, str(status), why)
+            self._sleep(until, wait, f"{status:03}", why)
         except errors.WaitCancelled as cancelled:
             self._record(cancelled, wait, "the wait was called off")
+            errors.add_note(cancelled, self.unresolved)
             raise cancelled from refused
-        if refusal.is_contention:
-            self._contended += 1
-        else:
-            self._retry += 1
+        self._retries[kind] += 1
 
-    def _give_up(self, refused: Exception, status: int, wait: float, why: str) -> NoReturn:
+    def give_up(self, refused: Exception, wait: float, why: str, cause: Exception | None = None) -> NoReturn:
         """Raise the refusal itself, so that callers who catch huggingface_hub's exceptions find what they expect."""
         from mat_vis_hub import events
 
-        calls = self._retry + self._contended + 1
+        status = status_of(refused) or 0
+        calls = sum(self._retries.values()) + 1
         self._record(refused, wait, why)
-        if hasattr(refused, "add_note"):  # Python 3.11+
-            refused.add_note(
-                f"mat_vis_hub gave up on {self.target} after {calls} call{'s' if calls > 1 else ''} in"
-                f" {elapsed(self.elapsed_s)}: {why}. Send the commit again later, put more files into each, or allow"
-                " more with ThrottledHfApi(retry=RetryPolicy(...))."
-            )
+        advice = self.unresolved or (
+            "Send the commit again later, put more files into each, or allow more with"
+            " ThrottledHfApi(retry=RetryPolicy(...))."
+        )
+        errors.add_note(
+            refused,
+            f"mat_vis_hub gave up on {self.target} after {calls} call{'s' if calls > 1 else ''} in"
+            f" {elapsed(self.elapsed_s)}: {why}. {advice}",
+        )
         self._emit(
             events.GaveUpEvent(
                 **self.target.names,
-                retries=self._retry,
+                retries=self._retries["refusals"],
                 max_retries=self.caller.retry.max_retries,
                 elapsed_s=self.elapsed_s,
                 waited_s=self._waited,
@@ -257,10 +267,12 @@ class Throttle:
                 why=why,
             )
         )
-        raise refused
+        raise refused from cause or refused.__cause__
 
     def _record(self, error: Exception, wait: float, why: str) -> None:
-        record = errors.GaveUp(self._retry + self._contended + 1, self.elapsed_s, self._waited, wait, why)
+        calls = sum(self._retries.values()) + 1
+        why = f"{why}. {self.unresolved}" if self.unresolved else why
+        record = errors.GaveUp(calls, self.elapsed_s, self._waited, wait, why)
         errors.record_giving_up(error, record, self.target.repository, clock.monotonic() + wait)
 
     def wait_for_reopening(self, until: float) -> bool:
@@ -388,10 +400,18 @@ class Throttle:
         self._emit(events.RecoveredEvent(**self.target.names, oid=oid))
 
 
+def _kind(refusal: Refusal) -> str:
+    return "lost answers" if refusal.lost else "contention" if refusal.is_contention else "refusals"
+
+
 def _refusal(error: Exception) -> Refusal | None:
     """What a refusal says; `None` if `error` is something else, or has been retried as often as it may be."""
+    if errors.gave_up(error) is not None:
+        return None
+    if (treated := errors.as_refusal(error)) is not None:
+        return treated
     response = refused_response(error)
-    if response is None or errors.gave_up(error) is not None:
+    if response is None:
         return None
     from mat_vis_hub.retry_after import read_refusal
 

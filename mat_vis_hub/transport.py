@@ -96,8 +96,8 @@ def _wrap(cls: Any) -> None:
         route = route_of(request.method, str(request.url))
         if route is None:
             return send(client, request, *args, **kwargs)
-        attempt = functools.partial(_attempt, send, client, request, args, kwargs)
-        return _Request(attempt, request, caller, route).send()
+        send_once = functools.partial(_attempt, send, client, args, kwargs)
+        return _Request(send_once, request, caller, route).send()
 
     wrapped._mat_vis_hub_wrapped = send  # type: ignore[attr-defined]  # how it is recognised
     cls.send = wrapped
@@ -135,13 +135,13 @@ class _Request:
     One request of ours, sent when it is its turn, as often as it takes.
 
     Args:
-        attempt (`Callable`): Sends it once.
+        attempt (`Callable`): Sends a request once.
         request (`requests.PreparedRequest`, `httpx.Request` or `httpx2.Request`): What is sent.
         caller (`Caller`): Whose it is.
         route (`Route`): What it asks for.
     """
 
-    def __init__(self, attempt: Callable[[], Any], request: Any, caller: Caller, route: Route) -> None:
+    def __init__(self, attempt: Callable[[Any], Any], request: Any, caller: Caller, route: Route) -> None:
         self._attempt = attempt
         self._request = request
         self._caller = caller
@@ -174,8 +174,14 @@ class _Request:
         if handled is not None and repository and errors.is_pointless(handled, repository, clock.monotonic()):
             raise handled
 
+        attempt = self._send_once
+        if self._caller.retry.recover:
+            from mat_vis_hub.commits.recovery import Recovery
+
+            attempt = Recovery.of(self._call, self._request, self._route, self._send_once) or attempt
+
         def send() -> Any:
-            response = self._send_once()
+            response = attempt()
             if response.status_code >= 400:
                 raise _Failed(response)  # the budget looks at it
             return response
@@ -205,12 +211,12 @@ class _Request:
             return None
         return creation.existing(error.response, self._request, self._api())
 
-    def _send_once(self) -> Any:
-        """Send the request, and remember what the response says about the buckets that count it."""
+    def _send_once(self, request: Any = None) -> Any:
+        """Send the request, or another one in its place, and remember what the response says about its buckets."""
         known = buckets.current.value
         words = known.words
         try:
-            response = self._attempt()
+            response = self._attempt(self._request if request is None else request)
         except HfHubHTTPError as refusal:
             self._read_buckets(refusal.response, known, words, "whoami" if self._route.kind == "whoami" else None)
             raise
@@ -241,7 +247,7 @@ class _Request:
         return HfApi(endpoint=self._route.endpoint, token=token, headers={MARK: mark_of(self._caller)})
 
 
-def _attempt(send: Callable[..., Any], client: Any, request: Any, args: Any, options: dict[str, Any]) -> Any:
+def _attempt(send: Callable[..., Any], client: Any, args: Any, options: dict[str, Any], request: Any) -> Any:
     """Send the request once. A refusal is raised as huggingface_hub's exception, whatever its body is."""
     wants_stream = options.get("stream", False)
     _thread.sending = True

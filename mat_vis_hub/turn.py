@@ -60,6 +60,7 @@ class Turn:
         self._permit = Permit(self._own_gate)
         self._reserved: ReservedCommit | None = None
         self._lease: Lease | None = None
+        self._may_have_landed = False  # an answer was lost, so the commit keeps its place in the budget
 
     def take(self, call: Call, before_sending: Callable[[], object] | None = None) -> None:
         """Wait until a commit may be sent. What is held already is kept."""
@@ -87,16 +88,17 @@ class Turn:
             self._give_back_lease()
         if error is None:
             self._gate.open()
-        reserved, self._reserved = self._reserved, None
-        if reserved is not None:
-            reserved.settle(error)
+        self._settle(error)
 
     def refused(self, refusal: Refusal, wait: float) -> float:
         """The Hub has refused the commit. Returns until when to wait before the next `take`."""
         self._give_back_lease()
-        concerns_all = not (refusal.other_action or refusal.is_contention)
+        self._may_have_landed |= refusal.lost
+        concerns_all = not (refusal.other_action or refusal.is_contention or refusal.lost)
         until = self._gate.close(wait) if concerns_all else clock.monotonic() + wait
-        reserved, self._reserved = self._reserved, None
+        reserved = None
+        if concerns_all or not self._may_have_landed:
+            reserved, self._reserved = self._reserved, None
         if reserved is not None:
             from mat_vis_hub.retry_after import Cooldown
 
@@ -114,6 +116,8 @@ class Turn:
 
     def commit_is_over(self) -> None:
         """The commit is not sent again. Only a block keeps what it holds."""
+        if self._may_have_landed:
+            self._settle(None)
         if self._is_block:
             self._permit.active_since = time.monotonic()
         else:
@@ -137,6 +141,12 @@ class Turn:
             return call.wait_for_reservation(reservation, asked_at)
 
         return ReservedCommit(budget, self._repository, wait).__enter__()
+
+    def _settle(self, error: BaseException | None) -> None:
+        reserved, self._reserved = self._reserved, None
+        if reserved is not None:
+            reserved.settle(None if self._may_have_landed else error)
+        self._may_have_landed = False
 
     def _give_back_lease(self) -> None:
         lease, self._lease = self._lease, None

@@ -15,6 +15,12 @@ _REFUSED, _CONFLICT = 429, 409
 _COMMIT_LOCK = "another commit operation is in progress"
 # A gateway or an overloaded server sends these although the Hub may still carry out the request.
 _MAY_HAVE_LANDED = (500, 502, 503, 504)
+# The exceptions of requests, httpx and httpx2, and Python's own, by name: no HTTP library is imported.
+_LOST = frozenset(
+    {"TransportError", "DecodingError", "ConnectionError", "Timeout", "TimeoutError"}
+    | {"ChunkedEncodingError", "ContentDecodingError", "JSONDecodeError"}
+)
+_NOT_LOST = frozenset({"UnsupportedProtocol", "LocalProtocolError", "SSLCertVerificationError", "OfflineModeIsEnabled"})
 _COMMIT_PATH = "/commit/"
 _LONGEST_MESSAGE = 1000  # characters
 # hf_xet sends requests of its own, and says in these words what became of one: `ConnectionError("Rate limited: Request
@@ -123,6 +129,26 @@ def may_have_landed(error: BaseException) -> bool:
     return request is None or _COMMIT_PATH in str(request.url)
 
 
+def is_lost(error: BaseException) -> bool:
+    """
+    Whether `error` leaves open what the server has done: its answer was lost, or there was none.
+
+    Args:
+        error (`BaseException`): What a request raised.
+
+    Returns:
+        `True` for 500, 502, 503 and 504, for a connection that could not be made, broke or timed out, and for an answer
+        that arrived damaged. `False` for every other answer, and for what no server has to do with: an invalid
+        address or certificate, the offline mode.
+    """
+    response = getattr(error, "response", None)
+    if getattr(response, "status_code", None) is None:
+        response = _discarded(error)
+    if response is not None:
+        return response.status_code in _MAY_HAVE_LANDED
+    return not _LOST.isdisjoint(_names_of(error)) and all(_NOT_LOST.isdisjoint(_names_of(e)) for e in _contexts(error))
+
+
 def refusal_error(response: Any) -> HfHubHTTPError:
     """
     The exception that huggingface_hub raises for a response with an error status.
@@ -155,7 +181,7 @@ def raise_refusal(response: Any) -> NoReturn:
 
 
 def _response_of(error: BaseException | None) -> Any | None:
-    for link in _causes(error):
+    for link in causes(error):
         response = getattr(link, "response", None)
         if getattr(response, "status_code", None) is not None:
             return response
@@ -164,13 +190,26 @@ def _response_of(error: BaseException | None) -> Any | None:
     return None
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """`error` and the exceptions it was raised from, each once. A chain may be circular."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
         error = error.__cause__
+
+
+def _contexts(error: BaseException | None) -> Iterator[BaseException]:
+    """`error` and the exceptions during which it was raised, each once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _names_of(error: BaseException) -> set[str]:
+    return {cls.__name__ for cls in type(error).__mro__}
 
 
 def _discarded(error: BaseException) -> DiscardedResponse | None:
@@ -188,7 +227,7 @@ def _discarded_by_xet(error: BaseException) -> DiscardedResponse | None:
 
 
 def _discarded_by_urllib3(error: BaseException) -> DiscardedResponse | None:
-    names = {cls.__name__ for cls in type(error).__mro__}
+    names = _names_of(error)
     if names.isdisjoint({"RetryError", "MaxRetryError"}):
         return None
     match = re.search(_RETRIES_EXHAUSTED, str(error))

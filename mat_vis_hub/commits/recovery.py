@@ -1,167 +1,284 @@
-"""Exactly once: after a lost response, find out whether the commit landed before sending it again.
+"""Exactly once: after a lost answer, find out whether the commit has landed before sending it again.
 
-Each commit that may be recovered has a unique mark in its description. After a lost response, we look for the mark in
-the branch's history. If it is not there, the commit is sent again with the newest commit of that history as its
-`parent_commit`. Should the first attempt land late, the Hub refuses the second one (412), and nothing lands twice. This
-does not cover a first attempt that lands after the second one: it named no parent that the Hub could check.
+It works on the finished request, so it covers every way to make a commit. Each commit has a unique mark in its
+description. Before it is sent a second time, whatever the reason, the history is searched for the mark.
+
+What is certain. A commit names the branch's newest commit as its parent, read just before sending, if its caller named
+none. Of all attempts that name the same parent the Hub accepts one, and once the branch has moved it accepts none of
+them. So an attempt that a gateway delivers late, even after the next one, lands only if that one has not.
+
+What is likely. Pull requests have no such parent, and neither has a commit whose parent could not be read, or that lost
+three races against writers who commit without pause. After a lost answer, such a commit is sent again only if it has
+not shown up for 90 seconds (the Hub cuts a request off after 60). If the first attempt lands later than that, there are
+two.
 """
 
 from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from huggingface_hub import CommitInfo, HfApi, constants
-
-from mat_vis_hub._hub.errors import may_have_landed, status_of
-from mat_vis_hub._hub.history import commits
-from mat_vis_hub._hub.operations import commit_info
+from mat_vis_hub import errors
+from mat_vis_hub._hub.commit_request import CommitRequest
+from mat_vis_hub._hub.errors import causes, is_lost, may_have_landed, refusal_error, refused_response, status_of
+from mat_vis_hub._hub.history import Commit, commits
+from mat_vis_hub._hub.routes import Route
 from mat_vis_hub._internal import clock
-from mat_vis_hub.policy import RetryPolicy
+from mat_vis_hub.retry_after import Refusal, RetryAfter, parse_retry_after
 
-_HISTORY = 500  # commits to search; at 128 per hour, a commit made during one call is not further down
-_PULL_REQUESTS = 50  # pull requests to search
-_CONFLICTS = 100  # 412s after which to give up: the branch moves each time between the search and the commit
-_LONGEST_PAUSE = 30.0  # seconds between two attempts to read the history
+if TYPE_CHECKING:
+    from mat_vis_hub.throttle import Throttle
+
+T = TypeVar("T")
+
+_HISTORY = 500  # commits to search, if the one from which on they are ours is not known
+_PULL_REQUESTS = 50  # pull requests to search, and commits in each
+_SETTLED = 90.0  # seconds after which an attempt without a parent counts as not landed
+_RACES = 3  # races to lose before a commit goes without a parent
+_FAILED_READS = 5  # failures to read the parent before a commit goes without
+_CONFLICT = 412
+_LOST = (500, 502, 503, 504)
 
 
 class Recovery:
     """
-    One commit that is sent as often as it takes to know that it landed once.
+    One commit that is sent as often as it takes to know that it landed once. Called for each attempt.
 
     Args:
-        api (`HfApi`):
-            Reads the history.
-        repo_id (`str`):
-            The repository.
-        arguments (`dict`):
-            The keyword arguments of `create_commit`, without the operations.
-        policy (`RetryPolicy`):
-            How often to try again.
-        on_recovered (`Callable`):
-            Called with the oid of a commit that has landed although its response was lost.
+        call (`Throttle`): The call that it belongs to, which waits between the attempts.
+        commit (`CommitRequest`): What is sent.
+        send (`Callable`): Sends a request once.
     """
 
-    def __init__(
-        self,
-        api: HfApi,
-        repo_id: str,
-        arguments: dict[str, Any],
-        policy: RetryPolicy,
-        on_recovered: Callable[[str], object],
-    ) -> None:
-        self._api = api
-        self._repo_id = repo_id
-        self._policy = policy
-        self._on_recovered = on_recovered
+    def __init__(self, call: Throttle, commit: CommitRequest, send: Callable[[Any], Any]) -> None:
+        self._call = call
+        self._commit = commit
+        self._send = send
+        self._api = commit.api()
         self._mark = f"Mat-Vis-Hub-Commit: {uuid.uuid4().hex}"
-        description = arguments.get("commit_description") or ""
-        self._arguments = {**arguments, "commit_description": f"{description}\n\n{self._mark}".strip()}
-        self._caller_set_parent = arguments.get("parent_commit") is not None
-        self._losses = 0
-        self._conflicts = 0
-        self._unresolved: Exception | None = None  # the error after which it is unknown whether the commit landed
+        self._is_sent = False
+        self._races = 0
+        self._failed_reads = 0
+        self._head: str | None = None  # the branch's newest commit when it was last read
+        # Our commit is above this commit of the branch. It is the number of a discussion for a pull request.
+        self._base: str | int | None = None if commit.opens_pull_request else commit.parent
+        self._lost: Exception | None = None  # the latest loss
+        self._open: set[str | None] = set()  # the parents of lost attempts that may still land
+        self._settled_at = clock.monotonic()  # until then, one of them without a parent is not sent again
 
-    def commit(self, send: Callable[..., CommitInfo], *, before_retry: Callable[[], None]) -> CommitInfo:
+    @classmethod
+    def of(cls, call: Throttle, request: Any, route: Route, send: Callable[[Any], Any]) -> Recovery | None:
+        """The recovery of the commit that this request makes. `None` if it makes none, as a merge does."""
+        commit = CommitRequest.of(request, route)
+        return None if commit is None else cls(call, commit, send)
+
+    def __call__(self) -> Any:
         """
-        Send the commit. After a lost response, search for it and send it again only if it is not there.
+        Look whether the commit has landed, and send it if it has not.
 
-        If this raises, it may be called again: it continues where it stopped.
-
-        Args:
-            send (`Callable`):
-                `create_commit` with its operations. Called with the other arguments by keyword.
-            before_retry (`Callable`):
-                Called before each attempt but the first, to undo what a failed one left behind.
+        Returns:
+            The response, or one like that which was lost.
 
         Raises:
-            The error of the lost response, if the history cannot be read or if more responses are lost than the policy
-            retries. Any other exception at once and unchanged.
+            After a lost answer, what the HTTP library or huggingface_hub raises for it. It is to be treated as a
+            refusal, that is, waited out. Any refusal unchanged.
         """
-        while True:
-            if self._unresolved is not None:
-                landed = self._resolve(self._unresolved)
-                if landed is not None:
-                    self._on_recovered(landed.oid)
-                    return landed
-                self._unresolved = None
-            try:
-                return send(**self._arguments)
-            except Exception as error:
-                if may_have_landed(error):
-                    self._losses += 1
-                elif self._losses and status_of(error) == 412:
-                    self._conflicts += 1
-                else:
-                    raise
-                self._unresolved = error
-            before_retry()
+        if self._is_sent or self._needs_base():
+            landed = self._look()
+            if landed is not None:
+                return landed
+        if None in self._open and clock.monotonic() < self._settled_at:
+            self._wait(self._lost)
+        return self._attempt()
 
-    def _resolve(self, error: Exception) -> CommitInfo | None:
-        """Return our commit if it has landed. Otherwise prepare the arguments so that it cannot land twice."""
-        landed, head = self._search(error)
+    # ---- sending ---------------------------------------------------------------------------------------
+
+    def _attempt(self) -> Any:
+        parent = self._parent()
+        self._is_sent = True
+        try:
+            response = self._send(self._commit.with_header(mark=self._mark, parent=parent))
+        except Exception as error:
+            if refused_response(error) is None and is_lost(error):
+                return self._find_or_wait(error, parent)
+            raise
+        status = response.status_code
+        if status in _LOST:
+            return self._find_or_wait(refusal_error(response), parent, _named_wait(response))
+        if status == _CONFLICT and self._commit.parent is None:
+            self._races += 1
+            raise _as_refusal(refusal_error(response), Refusal(None, limiter="lock"))
+        if status < 400:
+            try:
+                response.json()["commitOid"]
+            except (ValueError, TypeError, KeyError) as error:
+                return self._find_or_wait(error, parent)
+            self._resolve()
+        elif self._open:  # for example, a file that this attempt was to delete has been deleted by an earlier one
+            return self._look() or response
+        return response
+
+    def _parent(self) -> str | None:
+        """The parent to name."""
+        if self._commit.parent is not None or self._commit.opens_pull_request:
+            return self._commit.parent
+        if self._races >= _RACES and not self._open:
+            return None
+        return self._head
+
+    def _needs_base(self) -> bool:
+        """Whether to read the head before the first attempt. Without a second one, there is no need to."""
+        return self._base is None and self._call.caller.retry.max_retries > 0 and self._failed_reads < _FAILED_READS
+
+    # ---- after a loss ----------------------------------------------------------------------------------
+
+    def _find_or_wait(self, error: Exception, parent: str | None, named: RetryAfter | None = None) -> Any:
+        """After a lost answer: return one like it if the commit has landed, and otherwise have it waited out."""
+        self._lost = error
+        if self._commit.opens_pull_request or parent is None:
+            self._open.add(None)
+            self._settled_at = clock.monotonic() + _SETTLED
+        else:
+            self._open.add(parent)
+        where = f"{self._commit.page}/" + (
+            "discussions" if self._commit.opens_pull_request else f"commits/{self._commit.revision}"
+        )
+        self._call.unresolved = (
+            f"It is unknown whether the commit has landed: look for '{self._mark}' in {where} before you send it again."
+        )
+        if named is None:
+            try:
+                landed = self._read()
+            except Exception as failure:
+                if not (_may_pass(failure) or status_of(failure)):
+                    raise
+                landed = None  # the next attempt looks again
+            if landed is not None:
+                return landed
+        return self._wait(error, named)
+
+    def _wait(self, error: Exception | None, named: RetryAfter | None = None) -> NoReturn:
+        assert error is not None
+        raise _as_refusal(error, Refusal(named, lost=True))
+
+    def _look(self) -> Any | None:
+        """As [`Recovery._read`]. What keeps us from looking is waited out, if it may be over later."""
+        try:
+            return self._read()
+        except Exception as failure:
+            is_answer = status_of(failure) is not None and refused_response(failure) is None
+            if not (is_answer or _may_pass(failure)):
+                errors.add_note(failure, self._call.unresolved)
+                raise
+            if _may_pass(failure):
+                self._failed_reads += 1
+                if self._is_sent or self._failed_reads < _FAILED_READS:
+                    self._wait(self._lost if self._open else failure, _named_wait(getattr(failure, "response", None)))
+            elif self._open:
+                assert self._lost is not None
+                self._call.give_up(self._lost, 0.0, f"the history cannot be read ({status_of(failure)})", failure)
+            return None
+
+    def _read(self) -> Any | None:
+        """The answer to our commit, if it has landed. Otherwise remember what is now known about the branch."""
+        with self._call.as_current():
+            landed = self._in_pull_requests() if self._commit.opens_pull_request else self._in_history()
         if landed is not None:
-            return landed
-        if self._losses > self._policy.max_retries or self._conflicts > _CONFLICTS:
-            raise error
-        if self._caller_set_parent:
-            if status_of(error) == 412:
-                raise error
-        elif not self._arguments.get("create_pr"):
-            self._arguments["parent_commit"] = head
+            self._resolve()
+            self._call.emit_recovered(landed[0])
+            return self._commit.answer(*landed)
+        self._open &= {None, self._head}  # the branch has moved, so the Hub refuses all that name another parent
+        if not self._open:
+            self._resolve()
         return None
 
-    def _search(self, error: Exception) -> tuple[CommitInfo | None, str | None]:
-        """Our commit if it has landed, and the branch's head. A search that fails is repeated."""
-        attempt = 0
-        while True:
-            try:
-                if self._arguments.get("create_pr"):
-                    return self._in_pull_requests(), None
-                return self._in_history(self._arguments.get("revision") or constants.DEFAULT_REVISION)
-            except Exception as failure:
-                if status_of(failure) == 429:
-                    raise  # the caller waits as after any refusal, and calls `commit` again
-                if attempt >= self._policy.max_retries or status_of(failure) in (401, 403, 404):
-                    raise error from failure
-            clock.wait(min(2.0**attempt, _LONGEST_PAUSE))
-            attempt += 1
+    def _resolve(self) -> None:
+        self._open.clear()
+        self._call.unresolved = ""
 
-    def _in_history(self, revision: str) -> tuple[CommitInfo | None, str | None]:
+    # ---- reading ---------------------------------------------------------------------------------------
+
+    def _in_history(self) -> tuple[str, str | None] | None:
+        """The oid of our commit, if the branch has it."""
+        newest = self._history(self._commit.revision)
+        if self._base is None and not self._is_sent:
+            newest = itertools.islice(newest, 1)
         head = None
-        newest = commits(
-            self._api,
-            self._repo_id,
-            repo_type=self._arguments.get("repo_type"),
-            revision=revision,
-            token=self._arguments.get("token"),
-        )
-        for commit in itertools.islice(newest, _HISTORY):
+        for commit in newest:
             head = head or commit.id
             if self._mark in commit.message:
-                return self._info(commit.id), head
-        return None, head
-
-    def _in_pull_requests(self) -> CommitInfo | None:
-        discussions = self._api.get_repo_discussions(
-            self._repo_id, repo_type=self._arguments.get("repo_type"), token=self._arguments.get("token")
-        )
-        for discussion in itertools.islice(discussions, _PULL_REQUESTS):
-            if discussion.is_pull_request:
-                landed, _ = self._in_history(f"refs/pr/{discussion.num}")
-                if landed is not None:
-                    return self._info(landed.oid, pr_url=discussion.url)
+                return commit.id, None
+            if isinstance(self._base, str) and commit.id.startswith(self._base):
+                break
+        self._head = head
+        if self._base is None and not self._is_sent:
+            self._base = head
         return None
 
-    def _info(self, oid: str, pr_url: str | None = None) -> CommitInfo:
-        return commit_info(
-            self._api.endpoint,
-            repo_type=self._arguments.get("repo_type"),
-            repo_id=self._repo_id,
-            oid=oid,
-            commit_message=self._arguments["commit_message"],
-            commit_description=self._arguments["commit_description"],
-            pr_url=pr_url,
-        )
+    def _in_pull_requests(self) -> tuple[str, str | None] | None:
+        """The oid of our commit and the address of its pull request, if there is one."""
+        where = self._commit.repository
+        discussions = self._api.get_repo_discussions(where.repo_id, repo_type=where.repo_type)
+        if self._base is None and not self._is_sent:
+            self._base = next((discussion.num for discussion in discussions), 0)
+            return None
+        for discussion in itertools.islice(discussions, _PULL_REQUESTS):  # newest first
+            if isinstance(self._base, int) and discussion.num <= self._base:
+                break
+            if discussion.is_pull_request:
+                history = itertools.islice(self._history(f"refs/pr/{discussion.num}"), _PULL_REQUESTS)
+                for commit in history:
+                    if self._mark in commit.message:
+                        return commit.id, f"{self._commit.page}/discussions/{discussion.num}"
+        return None
+
+    def _history(self, revision: str) -> Iterator[Commit]:
+        where = self._commit.repository
+        newest = commits(self._api, where.repo_id, repo_type=where.repo_type, revision=revision)
+        return itertools.islice(newest, _HISTORY)
+
+
+def with_recovery(attempt: Callable[[], T]) -> Callable[[], T]:
+    """
+    `attempt`, whose requests are waited out and retried if their answers are lost.
+
+    Those of the commit itself are not: they have been retried. The others only read, or upload what may be uploaded
+    twice.
+    """
+
+    def recovering() -> T:
+        try:
+            return attempt()
+        except Exception as error:
+            lost = any(map(is_lost, causes(error))) and not may_have_landed(error)
+            if lost and errors.gave_up(error) is None:
+                _as_refusal(error, Refusal(_named_wait(getattr(error, "response", None)), lost=True))
+            raise
+
+    return recovering
+
+
+def _may_pass(failure: Exception) -> bool:
+    """Whether the history could not be read for a reason that may be over later: also an answer of the wrong shape."""
+    return is_lost(failure) or isinstance(failure, (ValueError, TypeError, KeyError))
+
+
+def _as_refusal(error: Exception, refusal: Refusal) -> Exception:
+    errors.treat_as_refusal(error, refusal)
+    return error
+
+
+class _Headers:
+    """The two headers that say when a server that is busy wants to be asked again. Its body is not about that."""
+
+    text = ""
+
+    def __init__(self, response: Any) -> None:
+        self.headers = {name: value for name in ("Retry-After", "Date") if (value := response.headers.get(name))}
+
+
+def _named_wait(response: Any | None) -> RetryAfter | None:
+    """The wait that a response names in its `Retry-After`."""
+    return None if response is None else parse_retry_after(_Headers(response))
