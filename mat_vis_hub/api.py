@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -240,9 +241,11 @@ class ThrottledHfApi(HfApi):
             from mat_vis_hub.commits.recovery import with_recovery
 
             attempt = with_recovery(attempt)
-        if not transport.install():  # then no request passes through the wrapper, and a commit takes its turn here
-            return call.commit(attempt)
-        return call.run(attempt, rewind)
+        if transport.install():
+            return call.run(attempt, rewind)
+        if self.retry.recover:
+            warnings.warn(_NO_RECOVERY, stacklevel=2)
+        return call.commit(attempt)  # no request passes through the wrapper, so a commit takes its turn here
 
     @as_installed(HfApi.preupload_lfs_files)
     def preupload_lfs_files(
@@ -967,6 +970,10 @@ def _background() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="mat_vis_hub")
 
 
+_NO_RECOVERY = (
+    "RetryPolicy(recover=True) has no effect on this commit,"
+    " because huggingface_hub's HTTP client has a send method of its own."
+)
 _NO_STREAMS = (bytes, str, Path, type(None))
 
 

@@ -19,7 +19,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -257,12 +257,18 @@ def _attempt(send: Callable[..., Any], client: Any, args: Any, options: dict[str
     finally:
         _thread.sending = False
     if response.status_code in _MAY_BE_REFUSALS:
-        with suppress(Exception):
+        broken: Exception | None = None
+        try:
             _read(response)
+        except Exception as error:
+            broken = error
         if is_refusal(response):
             response.close()
             sanitize.register_secret(request.headers.get("authorization", "").removeprefix("Bearer "))
             raise_refusal(response)
+        if broken is not None:  # it cannot be read twice
+            response.close()
+            raise broken
     if not wants_stream:
         try:
             _read(response)

@@ -32,17 +32,17 @@ class CommitRequest:
         repository (`Repository`): The repository that its address names.
         revision (`str`): The branch that its address names.
         header (`dict`): The value of the header line: `summary`, `description`, and perhaps `parentCommit`.
-        operations (`bytes`): The other lines.
+        body (`bytes`): All lines.
     """
 
     def __init__(
-        self, request: Any, repository: Repository, revision: str, header: dict[str, Any], operations: bytes
+        self, request: Any, repository: Repository, revision: str, header: dict[str, Any], body: bytes
     ) -> None:
         self._request = request
         self.repository = repository
         self.revision = revision
         self._header = header
-        self._operations = operations
+        self._body = body
 
     @classmethod
     def of(cls, request: Any, route: Route) -> CommitRequest | None:
@@ -51,12 +51,11 @@ class CommitRequest:
         body = _body_of(request)
         if repository is None or body is None:
             return None
-        first, _, operations = body.partition(b"\n")
         try:
-            line = json.loads(first)
+            line = json.loads(body[: body.find(b"\n") + 1])
             if line["key"] != "header":
                 return None
-            return cls(request, repository, revision, dict(line["value"]), operations)
+            return cls(request, repository, revision, dict(line["value"]), body)
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -81,7 +80,8 @@ class CommitRequest:
         if parent is not None:
             header["parentCommit"] = parent
         first = json.dumps({"key": "header", "value": header}).encode()
-        return _with_body(self._request, first + b"\n" + self._operations)
+        operations = memoryview(self._body)[self._body.index(b"\n") :]  # up to 1 GB
+        return _with_body(self._request, b"".join((first, operations)))
 
     def answer(self, oid: str, pull_request: str | None = None) -> Any:
         """The response that the Hub would have sent, had this request made the commit `oid`."""

@@ -129,6 +129,17 @@ def may_have_landed(error: BaseException) -> bool:
     return request is None or _COMMIT_PATH in str(request.url)
 
 
+def is_of_no_commit(error: BaseException) -> bool:
+    """Whether it was certainly no commit's request that raised `error`."""
+    sent: Any = getattr(error, "response", None)
+    try:
+        sent = error.request if sent is None else sent  # type: ignore[attr-defined]  # of the transports' exceptions
+    except (AttributeError, RuntimeError):  # httpx does not know which request failed
+        return False
+    url = str(getattr(sent, "url", "") or "")
+    return bool(url) and _COMMIT_PATH not in url
+
+
 def is_lost(error: BaseException) -> bool:
     """
     Whether `error` leaves open what the server has done: its answer was lost, or there was none.

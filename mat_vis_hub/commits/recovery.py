@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mat_vis_hub import errors
 from mat_vis_hub._hub.commit_request import CommitRequest
-from mat_vis_hub._hub.errors import causes, is_lost, may_have_landed, refusal_error, refused_response, status_of
+from mat_vis_hub._hub.errors import causes, is_lost, is_of_no_commit, refusal_error, refused_response, status_of
 from mat_vis_hub._hub.history import Commit, commits
 from mat_vis_hub._hub.routes import Route
 from mat_vis_hub._internal import clock
@@ -117,7 +117,8 @@ class Recovery:
                 return self._find_or_wait(error, parent)
             self._resolve()
         elif self._open:  # for example, a file that this attempt was to delete has been deleted by an earlier one
-            return self._look() or response
+            landed = self._look()
+            return response if landed is None else landed
         return response
 
     def _parent(self) -> str | None:
@@ -242,18 +243,16 @@ class Recovery:
 
 def with_recovery(attempt: Callable[[], T]) -> Callable[[], T]:
     """
-    `attempt`, whose requests are waited out and retried if their answers are lost.
+    `attempt`, whose requests are waited out and retried if their answers are lost, except that of the commit itself.
 
-    Those of the commit itself are not: they have been retried. The others only read, or upload what may be uploaded
-    twice.
+    That one has been retried already. The others only read, or upload what may be uploaded twice.
     """
 
     def recovering() -> T:
         try:
             return attempt()
         except Exception as error:
-            lost = any(map(is_lost, causes(error))) and not may_have_landed(error)
-            if lost and errors.gave_up(error) is None:
+            if errors.gave_up(error) is None and any(is_lost(link) and is_of_no_commit(link) for link in causes(error)):
                 _as_refusal(error, Refusal(_named_wait(getattr(error, "response", None)), lost=True))
             raise
 
