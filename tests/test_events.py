@@ -70,6 +70,11 @@ class TestLine:
     def test_of_a_throttle_event_names_the_status_that_is_retried(self, status):
         assert f" reason={status} " in dataclasses.replace(THROTTLE, reason=status).line
 
+    def test_of_a_throttle_event_says_000_where_there_was_no_answer(self):
+        line = dataclasses.replace(THROTTLE, reason=0).line
+        assert CONTRACT.match(line)[4] == "000"
+        assert " reason=000 " in dataclasses.replace(GAVE_UP, reason=0).line
+
     def test_keeps_names_in_any_script(self):
         assert " source=材质库 " in dataclasses.replace(THROTTLE, source="材质库").line
 

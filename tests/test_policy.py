@@ -51,6 +51,17 @@ class TestBackoff:
         assert RetryPolicy(jitter=0).wait(Refusal(None, floor=10.0), 2) == (60.0, "backoff")
 
 
+class TestLostAnswer:
+    @pytest.mark.parametrize(("retry", "longest"), [(1, 2), (2, 4), (3, 8), (5, 32), (6, 60), (1000, 60)])
+    def test_the_wait_doubles_up_to_a_minute(self, retry, longest):
+        shortest_seen, longest_seen = waits(RetryPolicy(), Refusal(None, lost=True), retry)
+        assert longest / 2 <= shortest_seen < 0.6 * longest
+        assert 0.9 * longest < longest_seen <= longest
+
+    def test_a_wait_that_the_server_named_is_kept(self):
+        assert RetryPolicy(jitter=0).wait(Refusal(RetryAfter(5, 5, "retry-after"), lost=True), 7) == (5, "retry-after")
+
+
 class TestHint:
     def test_jitter_never_shortens_a_hint(self):
         shortest, longest = waits(RetryPolicy(), Refusal(RetryAfter(10.0, 10.0, "retry-after")))

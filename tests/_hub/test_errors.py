@@ -12,10 +12,18 @@ from typing import Any
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RevisionNotFoundError
 from huggingface_hub.utils import get_session, hf_raise_for_status
 
-from mat_vis_hub._hub.errors import may_have_landed, raise_refusal, refusal_error, refused_response, status_of
+from mat_vis_hub._hub.errors import (
+    is_lost,
+    is_of_no_commit,
+    may_have_landed,
+    raise_refusal,
+    refusal_error,
+    refused_response,
+    status_of,
+)
 from mat_vis_hub.local_hub import LocalHub
 from mat_vis_hub.retry_after import read_refusal
 
@@ -169,6 +177,66 @@ class TestMayHaveLanded:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - each HTTP client has its own type
             api.create_commit(REPO, [CommitOperationAdd("a.txt", b"a")], commit_message="m")
         assert may_have_landed(caught.value) is expected
+
+
+class TestIsLost:
+    @pytest.mark.parametrize("status", [500, 502, 503, 504])
+    def test_after_an_error_of_a_gateway_or_an_overloaded_server(self, status):
+        assert is_lost(HttpError(status))
+        assert is_lost(retries_exhausted(status))
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 412, 413, 429, 501])
+    def test_not_after_any_other_answer(self, status):
+        assert not is_lost(HttpError(status))
+
+    @pytest.mark.parametrize("how", ["drop", "cut off", "nobody there", "too late", "no JSON"])
+    def test_after_a_connection_that_broke(self, local_hub, how):
+        url, options = f"{local_hub.url}/api/whoami-v2", {}
+        if how == "drop":
+            local_hub.drop()
+        elif how == "cut off":
+            local_hub.truncate()
+        elif how == "nobody there":
+            with socket.socket() as unused:
+                unused.bind(("127.0.0.1", 0))
+                url = f"http://127.0.0.1:{unused.getsockname()[1]}/api/whoami-v2"
+        elif how == "too late":
+            local_hub.delay(0.5)
+            options = {"timeout": 0.01}
+        else:
+            local_hub.answer(200, body="<html>")
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - each HTTP client has its own type
+            get_session().get(url, **options).json()
+        assert is_lost(caught.value)
+
+    @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "nonsense"])
+    def test_not_after_an_invalid_address(self, url):
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - each HTTP client has its own type
+            get_session().get(url)
+        assert not is_lost(caught.value)
+
+    def test_not_after_an_invalid_certificate(self):
+        certificate = type("SSLCertVerificationError", (OSError,), {})()
+        assert not is_lost(raised_from(certificate, ConnectionError("certificate verify failed")))
+        assert is_lost(ConnectionError("reset by peer"))
+
+    def test_not_in_offline_mode(self):
+        assert not is_lost(OfflineModeIsEnabled("offline"))
+
+    @pytest.mark.parametrize("error", [ValueError(), OSError("no such file"), KeyboardInterrupt()], ids=repr)
+    def test_not_after_an_error_of_this_machine(self, error):
+        assert not is_lost(error)
+
+
+class TestIsOfNoCommit:
+    def test_only_if_the_address_says_so(self):
+        assert is_of_no_commit(HttpError(503, UPLOAD_URL))
+        assert not is_of_no_commit(HttpError(503, COMMIT_URL))
+        assert not is_of_no_commit(HttpError(503, ""))
+        assert is_of_no_commit(RetryError("timed out", SimpleNamespace(url=UPLOAD_URL)))
+        assert not is_of_no_commit(RetryError("timed out", SimpleNamespace(url=COMMIT_URL)))
+        assert not is_of_no_commit(RetryError("timed out"))
+        assert not is_of_no_commit(ConnectionError())
 
 
 @pytest.fixture(scope="module")
