@@ -247,8 +247,8 @@ class Throttle:
         calls = sum(self._retries.values()) + 1
         self._record(refused, wait, why)
         advice = self.unresolved or (
-            "Send the commit again later, put more files into each, or allow more with"
-            " ThrottledHfApi(retry=RetryPolicy(...))."
+            f"Send the {'commit again later, put more files into each' if self.target.revision else 'request again later'},"
+            " or allow more with ThrottledHfApi(retry=RetryPolicy(...))."
         )
         errors.add_note(
             refused,

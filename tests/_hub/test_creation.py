@@ -74,6 +74,8 @@ def test_in_every_other_case_a_wait_of_a_day_is_raised_at_once(api, hub, time, r
     assert record is not None
     assert record.retry_in_s >= 86_300
     assert time.waits == []
+    for note in getattr(caught.value, "__notes__", ()):
+        assert "commit" not in note
 
 
 def test_a_shorter_wait_is_waited_for(api, hub, time, events):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time as real_time
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
@@ -35,6 +36,10 @@ def test_a_wait_beyond_the_policy_does_not_become_a_loop(local_hub, time, monkey
     assert sorted(path for commit in local_hub.commits for path in commit.paths) == [f"{n}.txt" for n in range(5)]
     if never_ends():
         assert sum(time.waits) >= 300_000
+
+
+def test_the_generation_whose_workers_go_on_for_ever_is_recognised():
+    assert never_ends() == huggingface_hub.__version__.startswith("0.")
 
 
 def test_only_the_patience_of_a_policy_is_changed():
