@@ -45,6 +45,8 @@ else:  # these are loaded by their first use; until then `typing.get_type_hints`
 
 R = TypeVar("R")
 
+_MANY = 10_000  # operations, below which every commit may be tried
+
 
 class ThrottledHfApi(HfApi):
     """
@@ -233,6 +235,10 @@ class ThrottledHfApi(HfApi):
         if run_as_future:
             return self.run_as_future(api.create_commit, repo_id, operations, **arguments)
         operations = list(operations)
+        if len(operations) > _MANY:
+            from mat_vis_hub.commits.limits import check_commit
+
+            check_commit(len(operations), repo_id)
         plain: Callable[..., CommitInfo] = super(ThrottledHfApi, api).create_commit
         call = api._throttle(repo_id, repo_type, revision, token)
         attempt: Callable[[], CommitInfo] = partial(plain, repo_id, operations, **arguments)
@@ -465,9 +471,6 @@ class ThrottledHfApi(HfApi):
         from mat_vis_hub.commits import folder
 
         api = self._with_source(source)
-        if not folder.bypasses_create_commit():
-            plain: Callable[..., CommitInfo | Future[CommitInfo]] = super(ThrottledHfApi, api).upload_folder
-            return plain(run_as_future=run_as_future, **arguments)
         if run_as_future:
             return self.run_as_future(folder.upload_folder, api, **arguments)
         return folder.upload_folder(api, **arguments)
@@ -751,11 +754,12 @@ class ThrottledHfApi(HfApi):
         revision: str | None = None,
         token: str | bool | None = None,
         source: str | None = None,
-        max_files: int = 1000,
+        max_files: int | None = None,
         max_bytes: int = 100_000_000,
         max_age: float = 300.0,
-        limit: int = 128,
-        window: float = 3600.0,
+        max_pending_bytes: int = 64_000_000,
+        reserve: int = 0,
+        background: bool = True,
     ) -> CommitBatch:
         """
         Gather many files into few commits.
@@ -765,7 +769,8 @@ class ThrottledHfApi(HfApi):
                 The repository, for example `"you/textures"`.
             commit_message (`str`), commit_description (`str`, *optional*):
                 Of every commit.
-            repo_type, revision, token, max_files, max_bytes, max_age, limit, window (*optional*):
+            repo_type, revision, token, max_files, max_bytes, max_age, max_pending_bytes, reserve, background \
+(*optional*):
                 As in [`CommitBatch`].
             source (`str`, *optional*):
                 Who is writing. Defaults to the `source` of the constructor.
@@ -796,8 +801,9 @@ class ThrottledHfApi(HfApi):
             max_files=max_files,
             max_bytes=max_bytes,
             max_age=max_age,
-            limit=limit,
-            window=window,
+            max_pending_bytes=max_pending_bytes,
+            reserve=reserve,
+            background=background,
         )
 
     # ---- budget ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
@@ -20,6 +21,7 @@ from mat_vis_hub._internal import clock
 from mat_vis_hub._internal.per_process import PerProcess
 
 _MOST_CLOSED = 1000
+_MOST_LANDED = 1000  # commits that are remembered; no quota of the Hub is larger
 _numbers = itertools.count()
 
 
@@ -31,11 +33,20 @@ class Gate:
         self._holder: Permit | None = None
         self._waiting: list[Permit] = []
         self._closed: set[Gate] = set() if closed is None else closed
+        self._landed: deque[float] = deque(maxlen=_MOST_LANDED)
+        self._quota: tuple[int | None, float | None] = (None, None)
         self.reopens_at = -math.inf
 
-    def close(self, seconds: float) -> float:
-        """Close for this long, whatever an earlier refusal said. Returns when the gate reopens."""
+    def close(self, seconds: float, limit: int | None = None, window: float | None = None) -> float:
+        """
+        Close for this long, whatever an earlier refusal said. Returns when the gate reopens.
+
+        Args:
+            seconds (`float`): How long.
+            limit (`int`, *optional*), window (`float`, *optional*): The quota that the refusal named.
+        """
         self.reopens_at = clock.monotonic() + seconds
+        self._quota = limit or self._quota[0], window or self._quota[1]
         self._closed.add(self)
         if len(self._closed) > _MOST_CLOSED:
             now = clock.monotonic()
@@ -44,9 +55,27 @@ class Gate:
 
     def open(self) -> None:
         """A commit landed, so the Hub does not refuse any more."""
+        self._landed.append(clock.monotonic())
         if self.reopens_at > -math.inf:
             self.reopens_at = -math.inf
             self._closed.discard(self)
+
+    def usage(self, limit: int, window: float) -> tuple[int, int, float, tuple[float, ...]]:
+        """
+        How much of the quota is used, as far as this process can tell.
+
+        Args:
+            limit (`int`), window (`float`): The quota, unless a refusal has named another one.
+
+        Returns:
+            The commits used, the limit, the window in seconds, and in how many seconds each commit leaves it.
+        """
+        limit, window = self._quota[0] or limit, self._quota[1] or window
+        now = clock.monotonic()
+        frees_in = tuple(moment + window - now for moment in list(self._landed) if moment > now - window)
+        if self.reopens_at > now:
+            return limit, limit, window, (self.reopens_at - now,) * limit
+        return len(frees_in), limit, window, frees_in
 
 
 class WiderGate:
@@ -67,9 +96,9 @@ class WiderGate:
     def reopens_at(self) -> float:
         return max(gate.reopens_at for gate in self._both)
 
-    def close(self, seconds: float) -> float:
+    def close(self, seconds: float, limit: int | None = None, window: float | None = None) -> float:
         """As [`Gate.close`]."""
-        return max(gate.close(seconds) for gate in self._both)
+        return max(gate.close(seconds, limit, window) for gate in self._both)
 
     def open(self) -> None:
         """As [`Gate.open`]."""

@@ -102,6 +102,12 @@ class Refusal(NamedTuple):
     lost: bool = False
 
     @property
+    def concerns_commits(self) -> bool:
+        """Whether other commits would be refused as well: not so for contention, other quotas, and spent buckets."""
+        is_bucket = self.limiter in ("api", "resolvers")
+        return not (self.is_contention or self.other_action or self.lost or is_bucket)
+
+    @property
     def is_contention(self) -> bool:
         """Whether another commit or the git backend was in the way, which clears within seconds."""
         return self.limiter in ("lock", "queue")

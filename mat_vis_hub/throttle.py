@@ -15,6 +15,7 @@ from mat_vis_hub._hub.errors import DiscardedResponse, refused_response, status_
 from mat_vis_hub._hub.repository import LONGEST_COMMIT, Repository
 from mat_vis_hub._hub.tokens import Token
 from mat_vis_hub._internal import clock, interrupt
+from mat_vis_hub._internal.observer import current as current_observer
 from mat_vis_hub._internal.sanitize import elapsed
 from mat_vis_hub.gate import Gate, WiderGate
 from mat_vis_hub.hooks import Hooks
@@ -159,11 +160,12 @@ class Throttle:
         repository = self.target.repository
         assert repository is not None  # a commit goes to a repository
         its_turn = turn.of_block(repository) or Turn(self.caller, repository)
+        is_first = True
         try:
             while True:
                 its_turn.take(self, before_sending)
                 try:
-                    result = attempt()
+                    result = _observed(attempt, is_first=is_first)
                 except Exception as error:
                     refusal = _refusal(error)
                     if refusal is None:
@@ -181,6 +183,7 @@ class Throttle:
                 if not can_retry:
                     raise refused
                 self._wait_out(refused, refusal, until, hint)
+                is_first = False
         finally:
             its_turn.commit_is_over()
 
@@ -246,10 +249,8 @@ class Throttle:
         status = status_of(refused) or 0
         calls = sum(self._retries.values()) + 1
         self._record(refused, wait, why)
-        advice = self.unresolved or (
-            f"Send the {'commit again later, put more files into each' if self.target.revision else 'request again later'},"
-            " or allow more with ThrottledHfApi(retry=RetryPolicy(...))."
-        )
+        later = "commit again later, put more files into each" if self.target.revision else "request again later"
+        advice = self.unresolved or f"Send the {later}, or allow more with ThrottledHfApi(retry=RetryPolicy(...))."
         errors.add_note(
             refused,
             f"mat_vis_hub gave up on {self.target} after {calls} call{'s' if calls > 1 else ''} in"
@@ -402,6 +403,19 @@ class Throttle:
 
 def _kind(refusal: Refusal) -> str:
     return "lost answers" if refusal.lost else "contention" if refusal.is_contention else "refusals"
+
+
+def _observed(attempt: Callable[[], T], *, is_first: bool) -> T:
+    observer = current_observer()
+    if observer is None:
+        return attempt()
+    if not is_first and observer.before_resend is not None:
+        observer.before_resend()
+    began = clock.monotonic()
+    try:
+        return attempt()
+    finally:
+        observer.seconds = clock.monotonic() - began
 
 
 def _refusal(error: Exception) -> Refusal | None:

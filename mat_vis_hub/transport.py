@@ -174,7 +174,7 @@ class _Request:
         if handled is not None and repository and errors.is_pointless(handled, repository, clock.monotonic()):
             raise handled
 
-        attempt = self._send_once
+        attempt: Callable[[], Any] = self._send_once
         if self._caller.retry.recover:
             from mat_vis_hub.commits.recovery import Recovery
 

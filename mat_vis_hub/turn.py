@@ -94,15 +94,16 @@ class Turn:
         """The Hub has refused the commit. Returns until when to wait before the next `take`."""
         self._give_back_lease()
         self._may_have_landed |= refusal.lost
-        concerns_all = not (refusal.other_action or refusal.is_contention or refusal.lost)
-        until = self._gate.close(wait) if concerns_all else clock.monotonic() + wait
+        until = clock.monotonic() + wait
+        if refusal.concerns_commits:
+            until = self._gate.close(wait, refusal.limit, refusal.window)
         reserved = None
-        if concerns_all or not self._may_have_landed:
+        if refusal.concerns_commits or not self._may_have_landed:
             reserved, self._reserved = self._reserved, None
         if reserved is not None:
             from mat_vis_hub.retry_after import Cooldown
 
-            if concerns_all:
+            if refusal.concerns_commits:
                 reserved.refused(Cooldown(wait, refusal.limit, refusal.window))
             else:
                 reserved.cancel()

@@ -347,6 +347,9 @@ class Leasing:
         self._free_after = free_after
 
     def __getattr__(self, name: str):
+        if name not in ("reserve", "renew", "confirm", "cancel", "refused", "status", "close"):
+            raise AttributeError(name)
+
         def method(*arguments):
             self.asked.append(name)
             return getattr(self._budget, name)(*arguments)

@@ -26,7 +26,6 @@ from baking.log import Log
 from mat_vis_hub import CommitBatch, Snapshot, transact
 
 WORKERS = 4
-MOST_FILES = 12_500  # the largest `max_files` of a CommitBatch
 
 Textures = Mapping[str, "bytes | Path"]
 Render = Callable[[Material], Textures]
@@ -81,11 +80,6 @@ def publish(
     batches = [missing[start : start + batch_size] for start in range(0, len(missing), batch_size)]
     log.plan(materials=len(materials), skipped=len(materials) - len(missing), batches=len(batches))
 
-    # Only `flush` commits, after each `batch_size` materials. More than 1,250 files are committed earlier.
-    batch = CommitBatch(
-        release.api, **release.branch, commit_message=f"{tier.folder}: materials", max_files=MOST_FILES, max_age=inf
-    )
-
     def add(material: Material) -> int:
         textures = render(material)
         for channel, content in textures.items():
@@ -93,12 +87,16 @@ def publish(
         return len(textures)
 
     committed = len(materials) - len(missing)
-    for each in batches:
-        with ThreadPoolExecutor(WORKERS) as pool:
-            files = sum(pool.map(add, each))
-        batch.flush()
-        committed += len(each)
-        log.progress(committed=committed, total=len(materials), files=files)
+    # With this age, `flush` commits after each `batch_size` materials. Only more files than fit a commit go earlier.
+    with CommitBatch(
+        release.api, **release.branch, commit_message=f"{tier.folder}: materials", max_age=inf, background=False
+    ) as batch:
+        for each in batches:
+            with ThreadPoolExecutor(WORKERS) as pool:
+                files = sum(pool.map(add, each))
+            batch.flush()
+            committed += len(each)
+            log.progress(committed=committed, total=len(materials), files=files)
     commits = [*batch.commits, commit_index(release, tier, materials)]
     if tier.sentinel not in present:
         commits.append(commit_sentinel(release, tier))

@@ -21,6 +21,8 @@ _LOST = frozenset(
     | {"ChunkedEncodingError", "ContentDecodingError", "JSONDecodeError"}
 )
 _NOT_LOST = frozenset({"UnsupportedProtocol", "LocalProtocolError", "SSLCertVerificationError", "OfflineModeIsEnabled"})
+_TOO_LARGE = (413, 504)
+_TIMEOUTS = ("ReadTimeout", "WriteTimeout")
 _COMMIT_PATH = "/commit/"
 _LONGEST_MESSAGE = 1000  # characters
 # hf_xet sends requests of its own, and says in these words what became of one: `ConnectionError("Rate limited: Request
@@ -158,6 +160,21 @@ def is_lost(error: BaseException) -> bool:
     if response is not None:
         return response.status_code in _MAY_HAVE_LANDED
     return not _LOST.isdisjoint(_names_of(error)) and all(_NOT_LOST.isdisjoint(_names_of(e)) for e in _contexts(error))
+
+
+def was_cut_off(error: BaseException) -> bool:
+    """
+    Whether a commit was too large or took too long (413, 504, or a timeout), so that a smaller one may succeed.
+
+    Args:
+        error (`BaseException`): What `create_commit` raised.
+    """
+    response = getattr(error, "response", None)
+    if response is not None:
+        status = getattr(response, "status_code", None)
+        return status in _TOO_LARGE and _COMMIT_PATH in str(getattr(response, "url", ""))
+    names = [cls.__name__ for cls in type(error).__mro__]  # `requests`, `httpx` and `httpx2` call them alike
+    return any(name in _TIMEOUTS for name in names) and may_have_landed(error)
 
 
 def refusal_error(response: Any) -> HfHubHTTPError:

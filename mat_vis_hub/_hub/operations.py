@@ -36,6 +36,16 @@ def forget_remote(operation: Any) -> None:
         operation._remote_oid = None
 
 
+def digest_of(addition: CommitOperationAdd) -> str | None:
+    """The Hub's name for the content: SHA-1 as git's, or SHA-256 of a large file. `None` before it is preuploaded."""
+    return addition._local_oid
+
+
+def note_remote(addition: CommitOperationAdd, oid: str) -> None:
+    """Tell huggingface_hub which content the branch holds. It leaves out of a commit what is the same."""
+    addition._remote_oid = oid
+
+
 def is_ignored(addition: CommitOperationAdd) -> bool:
     """Whether the repository's `.gitignore` excludes the file. Known once it has been preuploaded."""
     return bool(addition._should_ignore)
@@ -44,6 +54,11 @@ def is_ignored(addition: CommitOperationAdd) -> bool:
 def is_regular(addition: CommitOperationAdd) -> bool:
     """Whether the file's content travels inside the commit, not through LFS. Known once it has been preuploaded."""
     return addition._upload_mode == "regular"
+
+
+def is_large(addition: CommitOperationAdd) -> bool:
+    """Whether the file goes through LFS or Xet, and the commit only names it. Known once it has been preuploaded."""
+    return addition._upload_mode == "lfs"
 
 
 def is_stored(addition: CommitOperationAdd) -> bool:

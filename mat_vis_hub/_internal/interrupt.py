@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from types import FrameType, TracebackType
+from weakref import WeakSet
 
 from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.errors import WaitCancelled
@@ -104,12 +105,21 @@ class Waits:
     def __init__(self) -> None:
         self.scope = CancelScope()
         """The owner of the waits of a call that begins now."""
+        self._children: WeakSet[Waits] = WeakSet()
+
+    def child(self) -> Waits:
+        """Waits that are cancelled with these, and can be cancelled alone."""
+        child = Waits()
+        self._children.add(child)
+        return child
 
     def cancel(self) -> None:
         """Call off the waits of all calls that have begun, also those that have still to come."""
         scope, self.scope = self.scope, CancelScope()
         scope.is_cancelled = True
         cancel(scope)
+        for child in list(self._children):
+            child.cancel()
 
     def __reduce__(self) -> tuple[type[Waits], tuple[()]]:
         return Waits, ()

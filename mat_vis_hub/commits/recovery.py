@@ -22,10 +22,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mat_vis_hub import errors
 from mat_vis_hub._hub.commit_request import CommitRequest
-from mat_vis_hub._hub.errors import causes, is_lost, is_of_no_commit, refusal_error, refused_response, status_of
+from mat_vis_hub._hub.errors import (
+    causes,
+    is_lost,
+    is_of_no_commit,
+    refusal_error,
+    refused_response,
+    status_of,
+    was_cut_off,
+)
 from mat_vis_hub._hub.history import Commit, commits
 from mat_vis_hub._hub.routes import Route
 from mat_vis_hub._internal import clock
+from mat_vis_hub._internal.observer import current as current_observer
 from mat_vis_hub.retry_after import Refusal, RetryAfter, parse_retry_after
 
 if TYPE_CHECKING:
@@ -158,6 +167,9 @@ class Recovery:
                 landed = None  # the next attempt looks again
             if landed is not None:
                 return landed
+        observer = current_observer()
+        if observer is not None and observer.splits and was_cut_off(error):
+            raise error  # it goes on with a part of the commit, which takes less time
         return self._wait(error, named)
 
     def _wait(self, error: Exception | None, named: RetryAfter | None = None) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections import Counter
@@ -10,8 +11,9 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd
 
+from mat_vis_hub.commits import limits
+
 STREAM_IN_MEMORY = 16_000_000  # bytes; a shorter stream is read into memory
-_FOLDER_LIMIT = 10_000  # files that the Hub takes in one folder
 # Counting the files of a folder takes requests, so it begins with this many additions to it.
 _COUNT_FOLDER_FROM = 5_000
 
@@ -54,6 +56,17 @@ class StagingArea:
     def touches(self, path: str) -> bool:
         return path in self.additions or self.deletes(path)
 
+    def take(self, most: int) -> StagingArea:
+        """Take out the first `most` operations, in the order in which a commit applies them."""
+        taken = StagingArea()
+        taken.since = self.since
+        for path in itertools.islice(list(self.deletions), most):
+            del self.deletions[path]
+            taken.deletions[path] = None
+        for path in list(itertools.islice(self.additions, most - len(taken))):
+            taken.additions[path] = self.additions.pop(path)
+        return taken
+
     def merge(self, later: StagingArea) -> StagingArea:
         """Stage the operations of `later` on top of these. Returns this object."""
         for path in later.deletions:
@@ -76,6 +89,7 @@ class FolderLimit:
         self._files_of = files_of
         self._lock = threading.Lock()
         self._added: Counter[str] = Counter()
+        self._count = 0
         self._names: dict[str, set[str]] = {}
 
     def admit(self, path: str) -> None:
@@ -83,15 +97,18 @@ class FolderLimit:
         folder, _, name = path.rpartition("/")
         with self._lock:
             self._added[folder] += 1
+            self._count += 1
+            if self._count == limits.REPOSITORY_LIMIT + 1:
+                limits.warn_of_many(self._count)
             if self._added[folder] < _COUNT_FOLDER_FROM:
                 return
             if folder not in self._names:
                 self._names[folder] = self._files_of(folder)
             names = self._names[folder]
-            if name not in names and len(names) >= _FOLDER_LIMIT:
+            if name not in names and len(names) >= limits.FOLDER_LIMIT:
                 raise ValueError(
-                    f"{path!r}: the folder {folder or '/'!r} already has {_FOLDER_LIMIT:,} files, and the Hub takes no"
-                    " more. Spread the files over more folders."
+                    f"{path!r}: the folder {folder or '/'!r} already has {limits.FOLDER_LIMIT:,} files, and the Hub"
+                    " takes no more. Spread the files over more folders."
                 )
             names.add(name)
 

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import CommitInfo, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent
+from mat_vis_hub import RetryPolicy, ThrottledHfApi, ThrottleEvent, gave_up
 from mat_vis_hub.commits import folder
 
 REPO = "you/textures"
@@ -41,17 +41,18 @@ def files(api: HfApi, **kwargs) -> set[str]:
 
 
 class TestQuota:
-    def test_600_files_against_a_used_up_quota_are_one_commit(self, api, local_hub, time, emitted, small_files):
+    def test_250_files_against_a_used_up_quota_are_one_commit(self, api, local_hub, time, emitted, small_files):
         local_hub.spend(REPO, 128, repo_type="dataset")
-        info = api.upload_folder(**WHERE, folder_path=small_files(600))
+        info = api.upload_folder(**WHERE, folder_path=small_files(250))
         assert isinstance(info, CommitInfo)
-        assert len(files(api)) == 600
+        assert len(files(api)) == 250
         assert len(local_hub.commits) == 1
         assert len(local_hub.refusals) <= 2
         assert len(emitted) == len(local_hub.refusals)
         assert all(isinstance(event, ThrottleEvent) for event in emitted)
         assert 3600 <= time.now() <= 1.05 * 3600
 
+    @pytest.mark.local_hub(operation_time=0.01)
     def test_no_more_commits_than_hfapi_makes(self, local_hub, small_files, tmp_path):
         path = small_files(1200)
         plain = HfApi(endpoint=local_hub.url, token="hf_x")
@@ -114,7 +115,7 @@ class TestLikeHfApi:
         assert local_hub.commits[-1].message == "replace"
         assert {"data/0/0.txt", "data/0/7.txt"} <= set(local_hub.commits[-1].paths)
         assert len(files(api)) == 8
-        with pytest.raises(HfHubHTTPError, match="The branch was updated since"):
+        with pytest.raises(HfHubHTTPError, match="refresh and try again"):
             api.upload_folder(**WHERE, folder_path=small_files(9, "again"), parent_commit=head)
 
     def test_calling_again_skips_what_is_committed(self, api, local_hub, small_files):
@@ -131,22 +132,22 @@ class TestLikeHfApi:
             assert second.paths == ("1/1.txt",)
 
     def test_a_large_folder_becomes_numbered_commits(self, api, local_hub, small_files, monkeypatch):
-        monkeypatch.setattr(folder, "_MAX_FILES", 4)
+        monkeypatch.setattr(folder, "FIRST", 4)
         api.upload_folder(**WHERE, folder_path=small_files(9), commit_message="Add")
         if folder.bypasses_create_commit():
-            assert [commit.message for commit in local_hub.commits] == ["Add", "Add (part 2)", "Add (part 3)"]
+            assert [commit.message for commit in local_hub.commits] == ["Add", "Add (part 2)"]
         else:
             assert [commit.message for commit in local_hub.commits] == ["Add"]
         assert len(files(api)) == 9
 
     def test_much_regular_content_becomes_several_commits(self, api, local_hub, small_files, monkeypatch):
-        monkeypatch.setattr(folder, "_MAX_REGULAR_BYTES", 20)
+        monkeypatch.setattr(folder, "_MOST_REGULAR_BYTES", 20)
         api.upload_folder(**WHERE, folder_path=small_files(4))
         assert len(local_hub.commits) == (2 if folder.bypasses_create_commit() else 1)
         assert len(files(api)) == 4
 
     def test_all_commits_go_into_one_pull_request(self, api, local_hub, small_files, monkeypatch):
-        monkeypatch.setattr(folder, "_MAX_FILES", 4)
+        monkeypatch.setattr(folder, "FIRST", 4)
         local_hub.answer(429, on="commit", times=2)
         info = api.upload_folder(**WHERE, folder_path=small_files(9), create_pr=True)
         assert info.pr_url
@@ -186,7 +187,7 @@ class TestLikeHfApi:
 
     def test_without_xet_it_is_one_commit(self, api, local_hub, small_files, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(folder, "_MAX_FILES", 2)
+        monkeypatch.setattr(folder, "FIRST", 2)
         local_hub.answer(429, headers={"Retry-After": "55"}, on="commit")
         api.upload_folder(**WHERE, folder_path=small_files(5))
         assert [len(commit.paths) for commit in local_hub.commits] == [5]
@@ -194,3 +195,41 @@ class TestLikeHfApi:
     def test_a_missing_folder(self, api, tmp_path):
         with pytest.raises(ValueError, match="not a directory"):
             api.upload_folder(**WHERE, folder_path=tmp_path / "missing")
+
+
+class TestStrictHub:
+    """A folder against everything that stands in the way of its commits."""
+
+    @pytest.mark.parametrize("recover", [False, True])
+    @pytest.mark.local_hub(operation_time=0.2, late=0.5, limit=20, api_limit=None)
+    def test_a_spent_window_a_lock_and_timeouts(self, local_hub, time, small_files, recover):
+        api = ThrottledHfApi(local_hub.url, "hf_x", retry=RetryPolicy(recover=recover), hooks=[])
+        api.create_repo(**WHERE)
+        local_hub.spend(REPO, 15, repo_type="dataset")
+        lock = {"error": "Another commit operation is in progress for this repository. Please try again later."}
+        local_hub.answer(409, body=lock, on="commit", times=3, after=2)
+        api.upload_folder(**WHERE, folder_path=small_files(1500))
+        assert len(files(api)) == 1500
+        paths = [path for commit in local_hub.commits for path in commit.paths]
+        assert sorted(paths) == sorted(set(paths))
+        assert time.now() > 3600  # it has waited for the next window
+
+    def test_a_policy_that_gives_up_fails_once(self, local_hub, time, small_files):
+        api = ThrottledHfApi(local_hub.url, "hf_x", retry=RetryPolicy(max_total_wait=60), hooks=[])
+        api.create_repo(**WHERE)
+        local_hub.spend(REPO, 128, repo_type="dataset")
+        with pytest.raises(HfHubHTTPError) as caught:
+            api.upload_folder(**WHERE, folder_path=small_files(600))
+        assert gave_up(caught.value) is not None
+        assert [refusal.kind for refusal in local_hub.refusals] == ["commit"]
+
+    @pytest.mark.local_hub(operation_time=100, late="never")
+    def test_a_file_that_is_never_taken_is_named(self, local_hub, time, small_files):
+        api = ThrottledHfApi(local_hub.url, "hf_x", hooks=[])
+        api.create_repo(**WHERE)
+        with pytest.raises(HfHubHTTPError) as caught:
+            api.upload_folder(**WHERE, folder_path=small_files(4))
+        assert caught.value.response.status_code == 504
+        if hasattr(caught.value, "add_note"):
+            assert "0/0.txt is the only change in this commit to you/textures" in caught.value.__notes__[-1]
+        assert sum(request.status == 504 for request in local_hub.requests) == 3

@@ -1,0 +1,165 @@
+"""Sends operations in commits that fit the Hub's minute, halving one that was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, utils
+from huggingface_hub.hf_api import RepoFile
+
+from mat_vis_hub._hub.errors import was_cut_off
+from mat_vis_hub._hub.history import commits
+from mat_vis_hub._hub.operations import commit_info, is_unchanged, note_remote
+from mat_vis_hub._internal.observer import Observer, observed
+from mat_vis_hub._internal.sanitize import one_line
+from mat_vis_hub.commits.pacer import FIRST, MOST_BYTES, MOST_OPERATIONS, Pacer, bytes_of, units_of
+from mat_vis_hub.errors import gave_up
+
+PATHS_PER_REQUEST = 500  # paths that one request asks about
+
+
+class Sent(NamedTuple):
+    """
+    One commit, or none.
+
+    Args:
+        info (`CommitInfo`): The commit, or the newest one of the branch if the operations change nothing.
+        done (`int`): How many of the operations are on the branch now, from the first on.
+        changed (`bool`): Whether they have changed anything.
+    """
+
+    info: CommitInfo
+    done: int
+    changed: bool
+
+
+class Sender:
+    """
+    Commits operations in pieces. All pieces of all calls share what has been learned about their size.
+
+    Args:
+        api (`HfApi`): Sends the commits.
+        where (`dict`): `repo_id`, `repo_type`, `revision` and `token`.
+        first (`float`, *optional*): The size of the first commit, in the units of [`Pacer`].
+        most_operations, most_bytes (`int`, *optional*): Of one commit; bytes of regular content.
+    """
+
+    def __init__(
+        self,
+        api: HfApi,
+        where: dict[str, Any],
+        *,
+        first: float = FIRST,
+        most_operations: int = MOST_OPERATIONS,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        self._api = api
+        self._where = where
+        self._most_operations = most_operations
+        self._most_bytes = most_bytes
+        self.pacer = Pacer(first)
+
+    def fitting(self, operations: Iterable[Any]) -> int:
+        """How many operations, from the first on, the next commit may have. At least one."""
+        units = size = 0.0
+        count = 0
+        for operation in operations:
+            units, size = units + units_of(operation), size + bytes_of(operation)
+            if units > self.pacer.room or size > self._most_bytes or count >= self._most_operations:
+                break
+            count += 1
+        return max(1, count)
+
+    def send(self, operations: list[Any], **arguments: Any) -> Sent:
+        """
+        Commit as many of the operations as fit one commit. They have been preuploaded.
+
+        Before a commit is sent again, this looks whether its content has landed: an earlier attempt, or the last commit
+        of a program that was killed, may have been under way.
+
+        Args:
+            operations (`list`): At least one.
+            arguments: As in `HfApi.create_commit`; they replace those of the constructor.
+
+        Raises:
+            What `create_commit` raises. A commit that was too large or took too long is sent again with half of its
+            operations, and raises once it had only one, with a note that names it.
+        """
+        create_commit: Callable[..., CommitInfo] = self._api.create_commit
+        where = {**self._where, **arguments}
+        count = min(len(operations), self.fitting(operations))
+        in_doubt: list[Any] = []  # the operations of an attempt that may still land
+        while True:
+            piece = operations[:count]
+            units = sum(map(units_of, piece))
+            look = partial(self._raise_if_landed, in_doubt or piece, where)
+            with observed(Observer(look, splits=count > 1)) as observer:
+                try:
+                    info = create_commit(operations=piece, **where)
+                except _Landed as landed:
+                    return Sent(landed.info, len(in_doubt or piece), True)
+                except Exception as error:
+                    if not was_cut_off(error) or gave_up(error) is not None:
+                        raise
+                    if count <= 1:
+                        _name(error, piece, self._where["repo_id"])
+                        raise
+                else:
+                    if observer.seconds is not None:
+                        self.pacer.landed(units, observer.seconds)
+                    return Sent(info, count, observer.seconds is not None)
+            self.pacer.cut_off(units)
+            in_doubt = in_doubt or piece
+            try:
+                look()
+            except _Landed as landed:
+                return Sent(landed.info, len(in_doubt), True)
+            count = max(1, count // 2)
+
+    def _raise_if_landed(self, operations: list[Any], where: dict[str, Any]) -> None:
+        """Raise `_Landed` if the branch holds the content of all operations. If of some, these are not sent again."""
+        if where.get("create_pr"):
+            return  # its branch does not exist yet, or is not known
+        where = {key: where[key] for key in ("repo_id", "repo_type", "revision", "token")}
+        additions = {add.path_in_repo: add for add in operations if isinstance(add, CommitOperationAdd)}
+        if len(additions) < len(operations):
+            return  # a deletion that is sent twice is an error, which tells that it has landed
+        for paths in utils.chunk_iterable(additions, PATHS_PER_REQUEST):
+            for path, oid in contents(self._api, list(paths), where).items():
+                note_remote(additions[path], oid)
+        if all(map(is_unchanged, operations)):
+            newest = next(commits(self._api, **where))
+            raise _Landed(
+                commit_info(
+                    self._api.endpoint,
+                    repo_type=where["repo_type"],
+                    repo_id=where["repo_id"],
+                    oid=newest.id,
+                    commit_message=newest.title,
+                    commit_description=newest.message,
+                )
+            )
+
+
+class _Landed(Exception):
+    """The content of a commit is on the branch."""
+
+    def __init__(self, info: CommitInfo) -> None:
+        super().__init__(info.oid)
+        self.info = info
+
+
+def contents(api: HfApi, paths: list[str], where: dict[str, Any]) -> dict[str, str]:
+    """The Hub's names for the content of files that exist: SHA-1 as git's, or SHA-256 of a large file."""
+    infos = api.get_paths_info(paths=paths, **where)
+    return {info.path: info.lfs.sha256 if info.lfs else info.blob_id for info in infos if isinstance(info, RepoFile)}
+
+
+def _name(error: Exception, operations: list[Any], repo_id: str) -> None:
+    """Name the only operation of a commit that the Hub does not take."""
+    if hasattr(error, "add_note"):  # Python 3.11+
+        for operation in operations:
+            path = one_line(operation.path_in_repo)
+            error.add_note(f"{path} is the only change in this commit to {repo_id}, and the Hub does not take it.")
