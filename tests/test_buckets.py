@@ -272,7 +272,7 @@ def test_what_a_redirected_download_says_is_remembered(api, hub, time):
         url="https://cdn.example.com/x", headers={"RateLimit": '"resolvers";r=3;t=7'}, history=[redirect]
     )
     request = SimpleNamespace(url=url, method="GET", headers={})
-    sending = transport._Request(lambda: content, request, api, route_of("GET", url))
+    sending = transport._Request(lambda request: content, request, api, route_of("GET", url))
     assert sending.send() is content
     assert time.waits == []
     assert sending.send() is content

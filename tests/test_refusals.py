@@ -232,17 +232,8 @@ MUST: dict[str, Callable[[Met], None]] = {
 }
 
 
-def records() -> list[Any]:
-    todo = pytest.mark.xfail(strict=True, reason="recovery does not pause, wait or retry such an answer yet")
-    unfinished = ("race-without-parent-recover", "busy-503", "outage-of-two-minutes")
-    return [
-        pytest.param(record, id=record["name"], marks=[todo] if record["name"] in unfinished else [])
-        for record in other_refusals()
-    ]
-
-
 @pytest.mark.filterwarnings("ignore:hf_xet.upload_bytes:DeprecationWarning")  # of huggingface_hub 0.3x
-@pytest.mark.parametrize("record", records())
+@pytest.mark.parametrize("record", other_refusals(), ids=lambda record: record["name"])
 def test_what_must_happen_happens(local_hub, time, monkeypatch, tmp_path, record):
     monkeypatch.setattr("time.sleep", time.advance)  # huggingface_hub retries some requests itself
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
