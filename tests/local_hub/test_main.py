@@ -33,7 +33,8 @@ def test_it_serves_until_a_signal(number):
 
 
 def test_its_options_are_the_arguments_of_localhub(tmp_path):
-    options = "--limit none --window 6 --model sliding --api-limit 7 --api-window 9 --token hf_x --host localhost"
+    options = "--limit none --window 6 --model sliding --api-limit 7 --api-window 9 --commit-time 0 --late 0.5"
+    options += " --commit-timeout none --quota-scope owner --token hf_x --host localhost"
     with running(*options.split(), "--path", str(tmp_path)) as (_, url):
         assert url.startswith("http://localhost:")
         api = HfApi(endpoint=url, token="hf_x")

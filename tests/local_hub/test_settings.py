@@ -1,5 +1,10 @@
 """The arguments of `LocalHub`."""
 
+import ast
+import inspect
+import re
+from pathlib import Path
+
 import pytest
 
 from mat_vis_hub.local_hub import LocalHub
@@ -44,3 +49,12 @@ def test_an_argument_that_makes_no_sense_is_refused_at_once(arguments, complaint
 def test_a_token_is_in_no_repr():
     hub = LocalHub(token="hf_secret")
     assert "hf_secret" not in repr(vars(hub))
+
+
+def test_the_document_has_every_knob_with_its_default():
+    document = (Path(__file__).parents[2] / "docs" / "local-hub.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", document, flags=re.M))
+    elsewhere = {"path", "clock", "host", "port", "token", "owners", "multipart_threshold"}
+    parameters = inspect.signature(LocalHub).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.name not in elsewhere}
+    assert {name: ast.literal_eval(value) for name, value in rows.items()} == defaults
