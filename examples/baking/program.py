@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import validate_repo_id
 
 from baking.layout import NAME, TIERS
-from mat_vis_hub import ThrottledHfApi
+from mat_vis_hub import RetryPolicy, ThrottledHfApi
 from mat_vis_hub.budget import BudgetError
 
 SCRATCH = "-tst"
@@ -127,7 +127,7 @@ def open_hub(args: argparse.Namespace) -> HfApi:
     if os.environ.get("MAT_VIS_PLAIN_HFAPI"):  # set by `demo.py --plain`, for comparison
         return HfApi(endpoint=args.endpoint)
     try:
-        return ThrottledHfApi(endpoint=args.endpoint, source=args.source)
+        return ThrottledHfApi(endpoint=args.endpoint, source=args.source, retry=RetryPolicy(recover=True))
     except (BudgetError, ImportError, ValueError) as error:
         raise Failure(f"MAT_VIS_HUB_BUDGET: {error}") from error
 

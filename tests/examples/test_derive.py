@@ -81,7 +81,7 @@ def test_a_second_derive_commits_nothing(program, local_hub):
 
 
 def test_an_incomplete_tier_is_rejected(program, local_hub):
-    local_hub.drop(on="commit", after=3)  # two batches, catalog and manifest, but no sentinel
+    local_hub.answer(403, on="commit", after=3)  # two batches, catalog and manifest, but no sentinel
     assert program(bake, *LARGE).code == 1
     before = len(local_hub.commits)
     outcome = program(derive, *SMALLER)
