@@ -6,7 +6,7 @@ Every name here that begins with an underscore has a test that fails once huggin
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -152,3 +152,14 @@ def as_pull_request(info: CommitInfo, pr_url: str) -> CommitInfo:
     # Sets `pr_num` and `pr_revision`.
     info.__post_init__()  # type: ignore[no-untyped-call]  # huggingface_hub's has no types
     return info
+
+
+def as_folder(
+    info: CommitInfo, endpoint: str, *, repo_type: str | None, repo_id: str, revision: str, path: str
+) -> CommitInfo:
+    """The same commit as `upload_folder` returns it: before 1.0, it is also a string, the address of the folder."""
+    if "_url" not in {field.name for field in fields(CommitInfo)}:
+        return info
+    prefix = constants.REPO_TYPES_URL_PREFIXES.get(repo_type or "", "")
+    url: dict[str, Any] = {"_url": f"{endpoint}/{prefix}{repo_id}/tree/{revision}/{path}"}
+    return replace(info, **url)

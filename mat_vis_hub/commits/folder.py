@@ -13,11 +13,13 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, constants
 from huggingface_hub.utils import DEFAULT_IGNORE_PATTERNS, chunk_iterable
 
 from mat_vis_hub._hub.operations import (
+    as_folder,
     as_pull_request,
     bypasses_create_commit,
     folder_additions,
@@ -98,7 +100,15 @@ parent_commit, allow_patterns, ignore_patterns, delete_patterns (*optional*):
         create_pr=create_pr,
         parent_commit=parent_commit,
     )
-    return folder.upload([deletion for deletion in deletions if deletion.path_in_repo not in added], additions)
+    info = folder.upload([deletion for deletion in deletions if deletion.path_in_repo not in added], additions)
+    return as_folder(
+        info,
+        api.endpoint,
+        repo_type=repo_type,
+        repo_id=repo_id,
+        revision=quote(info.pr_revision or "", safe="") or revision or constants.DEFAULT_REVISION,
+        path=path_in_repo or "",
+    )
 
 
 class _Folder:

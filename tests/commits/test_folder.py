@@ -118,6 +118,17 @@ class TestLikeHfApi:
         with pytest.raises(HfHubHTTPError, match="refresh and try again"):
             api.upload_folder(**WHERE, folder_path=small_files(9, "again"), parent_commit=head)
 
+    @pytest.mark.parametrize("options", [{}, {"path_in_repo": "in/here"}, {"revision": "side"}, {"create_pr": True}])
+    def test_the_result_is_the_same_string(self, api, small_files, options):
+        """Before 1.0 that is the address of the folder, afterwards the address of the commit."""
+        api.create_branch(branch="side", **WHERE)
+        plain = HfApi(endpoint=api.endpoint, token="hf_local")
+        results = []
+        for client, name in ((plain, "one"), (api, "two")):
+            result = client.upload_folder(**WHERE, folder_path=small_files(3, name), **options)
+            results.append(str(result).replace(result.oid, "OID").replace("%2F2", "%2F1"))
+        assert results[0] == results[1]
+
     def test_calling_again_skips_what_is_committed(self, api, local_hub, small_files):
         path = small_files(5)
         first = api.upload_folder(**WHERE, folder_path=path)
