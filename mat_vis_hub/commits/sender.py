@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, utils
 from huggingface_hub.hf_api import RepoFile
 
-from mat_vis_hub._hub.errors import was_cut_off
+from mat_vis_hub._hub.errors import may_have_landed, was_cut_off
 from mat_vis_hub._hub.history import commits
 from mat_vis_hub._hub.operations import commit_info, is_unchanged, note_remote
 from mat_vis_hub._internal.observer import Observer, observed
@@ -60,6 +60,7 @@ class Sender:
         self._most_operations = most_operations
         self._most_bytes = most_bytes
         self.pacer = Pacer(first)
+        self._last_was_lost = False  # whether it is unknown if the commit of the last call has landed
 
     def fitting(self, operations: Iterable[Any]) -> int:
         """How many operations, from the first on, the next commit may have. At least one."""
@@ -87,20 +88,26 @@ class Sender:
             What `create_commit` raises. A commit that was too large or took too long is sent again with half of its
             operations, and raises once it had only one, with a note that names it.
         """
-        create_commit: Callable[..., CommitInfo] = self._api.create_commit
         where = {**self._where, **arguments}
-        count = min(len(operations), self.fitting(operations))
+        try:
+            return self._send(operations, min(len(operations), self.fitting(operations)), where)
+        except _Landed as landed:
+            return Sent(landed.info, landed.done, True)
+
+    def _send(self, operations: list[Any], count: int, where: dict[str, Any]) -> Sent:
+        create_commit: Callable[..., CommitInfo] = self._api.create_commit
         in_doubt: list[Any] = []  # the operations of an attempt that may still land
+        if self._last_was_lost:
+            self._raise_if_landed(operations[:count], where)
         while True:
+            self._last_was_lost = False
             piece = operations[:count]
-            units = sum(map(units_of, piece))
             look = partial(self._raise_if_landed, in_doubt or piece, where)
             with observed(Observer(look, splits=count > 1)) as observer:
                 try:
                     info = create_commit(operations=piece, **where)
-                except _Landed as landed:
-                    return Sent(landed.info, len(in_doubt or piece), True)
                 except Exception as error:
+                    self._last_was_lost = may_have_landed(error)
                     if not was_cut_off(error) or gave_up(error) is not None:
                         raise
                     if count <= 1:
@@ -108,14 +115,11 @@ class Sender:
                         raise
                 else:
                     if observer.seconds is not None:
-                        self.pacer.landed(units, observer.seconds)
+                        self.pacer.landed(sum(map(units_of, piece)), observer.seconds)
                     return Sent(info, count, observer.seconds is not None)
-            self.pacer.cut_off(units)
+            self.pacer.cut_off(sum(map(units_of, piece)))
             in_doubt = in_doubt or piece
-            try:
-                look()
-            except _Landed as landed:
-                return Sent(landed.info, len(in_doubt), True)
+            self._raise_if_landed(in_doubt, where)
             count = max(1, count // 2)
 
     def _raise_if_landed(self, operations: list[Any], where: dict[str, Any]) -> None:
@@ -139,16 +143,18 @@ class Sender:
                     oid=newest.id,
                     commit_message=newest.title,
                     commit_description=newest.message,
-                )
+                ),
+                len(operations),
             )
 
 
 class _Landed(Exception):
     """The content of a commit is on the branch."""
 
-    def __init__(self, info: CommitInfo) -> None:
+    def __init__(self, info: CommitInfo, done: int) -> None:
         super().__init__(info.oid)
         self.info = info
+        self.done = done
 
 
 def contents(api: HfApi, paths: list[str], where: dict[str, Any]) -> dict[str, str]:

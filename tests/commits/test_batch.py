@@ -433,6 +433,17 @@ class TestFailures:
         assert repo.sizes == [3]
         assert repo.read("a.bin") == content
 
+    def test_content_that_had_landed_behind_a_lost_answer_is_not_committed_again(self, repo):
+        repo.hub.drop(on="commit", applied=True)
+        with repo.batch() as batch:
+            batch.add("a.txt", b"a")
+            with pytest.raises(Exception):  # noqa: B017, PT011  # each HTTP library has its own
+                batch.flush()
+            assert batch.pending == ["a.txt"]
+            info = batch.flush()
+        assert repo.sizes == [1]
+        assert [info.oid] == [info.oid for info in batch.commits] == [commit.oid for commit in repo.commits]
+
     def test_later_changes_count_after_a_failed_commit(self, repo):
         repo.commit(d=b"d")
         repo.hub.answer(500, on="commit")
