@@ -1,8 +1,9 @@
 """Run two bakes and a derive against a local Hub with a tight commit limit, then read everything back.
 
 The Hub and the three writers are separate processes, and the writers share one repository. The Hub accepts 5 commits
-per 6 seconds (the real one: 128 per hour) and refuses the next one with the real Hub's message. The writers wait, and
-all of them finish. With --plain they use plain HfApi and fail at the first refusal.
+per 6 seconds (the real one: 128 per hour) and refuses the next one with the real Hub's message. It also loses the answer
+to the first commit. The writers wait, find the commit whose answer was lost, and all of them finish. With --plain they
+use plain HfApi and fail at the first refusal.
 
 The demo shows the same on every machine: the Hub's clock stands still while it accepts commits, so a slow writer cannot
 outlast a window. Exit code 0 means that the refusals were shown and that the result is correct.
@@ -207,6 +208,7 @@ def serve(limit: int, window: int, *, reopen: bool) -> int:
     with LocalHub(limit=limit, window=window, clock=clock, commit_time=0) as hub:
         if reopen:
             clock.watch(hub)
+            hub.drop(on="commit", applied=True)
         print(f"hub_ready limit={limit} window={window} url={hub.url}", flush=True)
         closed = threading.Thread(target=sys.stdin.read, daemon=True)
         closed.start()
@@ -264,6 +266,9 @@ def check_throttled(writers: dict[str, Process]) -> Verdict | None:
     shown = sum(len(writer.waits) for writer in writers.values())
     if shown < certain:
         return Verdict(False, f"Failed: expected at least {certain} refused commits, saw {shown}.")
+    recovered = sum(line.startswith("bake_recovered ") for writer in writers.values() for line in writer.lines)
+    if recovered != 1:
+        return Verdict(False, f"Failed: expected 1 commit whose answer was lost to be found, saw {recovered}.")
     return None
 
 

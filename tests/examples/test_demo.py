@@ -56,6 +56,7 @@ def test_refusals_are_shown_and_everything_is_published(run):
     commits, refused, lost = table["the Hub's own count"]
     assert (commits, lost) == ("10", "0 lost")
     assert refused == len(throttled) == out.count("hub_refused status=429") >= 1
+    assert len(re.findall(r"\| bake_recovered source=\S+ repo=demo/mat-vis-tst oid=\w{40}$", out, re.M)) == 1
 
 
 def test_plain_writers_die_of_429_once_the_window_is_spent(run):
