@@ -1,9 +1,9 @@
 """Run two bakes and a derive against a local Hub with a tight commit limit, then read everything back.
 
 The Hub and the three writers are separate processes, and the writers share one repository. The Hub accepts 5 commits
-per 6 seconds (the real one: 128 per hour) and refuses the next one with the real Hub's message. It also loses the answer
-to the first commit. The writers wait, find the commit whose answer was lost, and all of them finish. With --plain they
-use plain HfApi and fail at the first refusal.
+per 6 seconds (the real one: 128 per hour) and refuses the next one with the real Hub's message. It also loses the
+answer to the first commit. The writers wait, find the commit whose answer was lost, and all of them finish. With
+--plain they use plain HfApi and fail at the first refusal.
 
 The demo shows the same on every machine: the Hub's clock stands still while it accepts commits, so a slow writer cannot
 outlast a window. Exit code 0 means that the refusals were shown and that the result is correct.

@@ -17,6 +17,7 @@ from huggingface_hub.utils import get_session
 
 import mat_vis_hub
 from mat_vis_hub import GaveUpEvent, RetryPolicy, ThrottledHfApi, ThrottleEvent, transport
+from mat_vis_hub._hub.errors import is_lost
 from tests.clients import BaseClient, factory_set_to
 
 REPO = "you/model"
@@ -269,6 +270,12 @@ class TestContention:
         with pytest.raises(HfHubHTTPError, match="Reference already exists"):
             commit(api)
         assert time.waits == []
+
+    def test_a_conflict_whose_body_is_cut_off_raises_the_error_of_the_connection(self, api, hub):
+        hub.truncate(on="create-repo")
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - each HTTP client has its own type
+            api.create_repo(REPO)
+        assert is_lost(caught.value)
 
     @pytest.mark.local_hub(speed=50)
     def test_threads_of_one_process_never_meet(self, api, hub):
