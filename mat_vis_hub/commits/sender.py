@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, NamedTuple
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, utils
 from huggingface_hub.hf_api import RepoFile
 
-from mat_vis_hub._hub.errors import may_have_landed, was_cut_off
+from mat_vis_hub._hub.errors import may_have_landed, status_of, was_cut_off
 from mat_vis_hub._hub.history import commits
 from mat_vis_hub._hub.operations import commit_info, is_unchanged, note_remote
 from mat_vis_hub._internal.observer import Observer, observed
@@ -17,6 +16,7 @@ from mat_vis_hub._internal.sanitize import one_line
 from mat_vis_hub.commits.pacer import FIRST, MOST_BYTES, MOST_OPERATIONS, Pacer, bytes_of, units_of
 from mat_vis_hub.errors import gave_up
 
+_CONFLICT = 412
 PATHS_PER_REQUEST = 500  # paths that one request asks about
 
 
@@ -89,63 +89,83 @@ class Sender:
             operations, and raises once it had only one, with a note that names it.
         """
         where = {**self._where, **arguments}
+        count = min(len(operations), self.fitting(operations))
         try:
-            return self._send(operations, min(len(operations), self.fitting(operations)), where)
+            return self._send(operations, count, where, _Doubt(self._api, operations[:count], where))
         except _Landed as landed:
             return Sent(landed.info, landed.done, True)
 
-    def _send(self, operations: list[Any], count: int, where: dict[str, Any]) -> Sent:
+    def _send(self, operations: list[Any], count: int, where: dict[str, Any], doubt: _Doubt) -> Sent:
         create_commit: Callable[..., CommitInfo] = self._api.create_commit
-        in_doubt: list[Any] = []  # the operations of an attempt that may still land
         if self._last_was_lost:
-            self._raise_if_landed(operations[:count], where)
+            doubt.look()
+        parent: dict[str, Any] = {}
         while True:
             self._last_was_lost = False
             piece = operations[:count]
-            look = partial(self._raise_if_landed, in_doubt or piece, where)
-            with observed(Observer(look, splits=count > 1)) as observer:
+            with observed(Observer(doubt.look, splits=count > 1)) as observer:
                 try:
-                    info = create_commit(operations=piece, **where)
+                    info = create_commit(operations=piece, **{**where, **parent})
                 except Exception as error:
                     self._last_was_lost = may_have_landed(error)
-                    if not was_cut_off(error) or gave_up(error) is not None:
+                    lost_race = bool(parent) and status_of(error) == _CONFLICT
+                    if not (was_cut_off(error) or lost_race) or gave_up(error) is not None:
                         raise
-                    if count <= 1:
+                    if count <= 1 and not lost_race:
                         _name(error, piece, self._where["repo_id"])
                         raise
                 else:
                     if observer.seconds is not None:
                         self.pacer.landed(sum(map(units_of, piece)), observer.seconds)
                     return Sent(info, count, observer.seconds is not None)
-            self.pacer.cut_off(sum(map(units_of, piece)))
-            in_doubt = in_doubt or piece
-            self._raise_if_landed(in_doubt, where)
-            count = max(1, count // 2)
+            if not lost_race:
+                self.pacer.cut_off(sum(map(units_of, piece)))
+                count = max(1, count // 2)
+            doubt.look()
+            # If the attempt in doubt lands before the next one, the branch has moved, and that one is refused.
+            parent = {"parent_commit": doubt.head} if doubt.head and not where.get("parent_commit") else {}
 
-    def _raise_if_landed(self, operations: list[Any], where: dict[str, Any]) -> None:
+
+class _Doubt:
+    """
+    The first attempt of a commit, as long as it may still land.
+
+    Args:
+        api (`HfApi`): Reads the branch.
+        operations (`list`): What it contains. Later attempts contain a part of that.
+        where (`dict`): The arguments of the commit.
+    """
+
+    def __init__(self, api: HfApi, operations: list[Any], where: dict[str, Any]) -> None:
+        self.head: str | None = None  # the branch's newest commit at the last look
+        self._api = api
+        self._operations = operations
+        self._additions = {add.path_in_repo: add for add in operations if isinstance(add, CommitOperationAdd)}
+        self._branch = {key: where[key] for key in ("repo_id", "repo_type", "revision", "token")}
+        # A pull request's branch is not known. A deletion that is sent twice is an error that says so.
+        self._can_look = not where.get("create_pr") and len(self._additions) == len(operations)
+
+    def look(self) -> None:
         """Raise `_Landed` if the branch holds the content of all operations. If of some, these are not sent again."""
-        if where.get("create_pr"):
-            return  # its branch does not exist yet, or is not known
-        where = {key: where[key] for key in ("repo_id", "repo_type", "revision", "token")}
-        additions = {add.path_in_repo: add for add in operations if isinstance(add, CommitOperationAdd)}
-        if len(additions) < len(operations):
-            return  # a deletion that is sent twice is an error, which tells that it has landed
-        for paths in utils.chunk_iterable(additions, PATHS_PER_REQUEST):
-            for path, oid in contents(self._api, list(paths), where).items():
-                note_remote(additions[path], oid)
-        if all(map(is_unchanged, operations)):
-            newest = next(commits(self._api, **where))
-            raise _Landed(
-                commit_info(
-                    self._api.endpoint,
-                    repo_type=where["repo_type"],
-                    repo_id=where["repo_id"],
-                    oid=newest.id,
-                    commit_message=newest.title,
-                    commit_description=newest.message,
-                ),
-                len(operations),
+        if not self._can_look:
+            return
+        newest = next(commits(self._api, **self._branch))  # before the look at the files, so that it is no newer
+        if newest.id == self.head:
+            return
+        self.head = newest.id
+        for paths in utils.chunk_iterable(self._additions, PATHS_PER_REQUEST):
+            for path, oid in contents(self._api, list(paths), self._branch).items():
+                note_remote(self._additions[path], oid)
+        if all(map(is_unchanged, self._operations)):
+            info = commit_info(
+                self._api.endpoint,
+                repo_type=self._branch["repo_type"],
+                repo_id=self._branch["repo_id"],
+                oid=newest.id,
+                commit_message=newest.title,
+                commit_description=newest.message,
             )
+            raise _Landed(info, len(self._operations))
 
 
 class _Landed(Exception):

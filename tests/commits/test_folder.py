@@ -216,11 +216,11 @@ class TestStrictHub:
     def test_a_spent_window_a_lock_and_timeouts(self, local_hub, time, small_files, recover):
         api = ThrottledHfApi(local_hub.url, "hf_x", retry=RetryPolicy(recover=recover), hooks=[])
         api.create_repo(**WHERE)
-        local_hub.spend(REPO, 15, repo_type="dataset")
+        local_hub.spend(REPO, 18, repo_type="dataset")
         lock = {"error": "Another commit operation is in progress for this repository. Please try again later."}
         local_hub.answer(409, body=lock, on="commit", times=3, after=2)
-        api.upload_folder(**WHERE, folder_path=small_files(1500))
-        assert len(files(api)) == 1500
+        api.upload_folder(**WHERE, folder_path=small_files(700))
+        assert len(files(api)) == 700
         paths = [path for commit in local_hub.commits for path in commit.paths]
         assert sorted(paths) == sorted(set(paths))
         assert time.now() > 3600  # it has waited for the next window

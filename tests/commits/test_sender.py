@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, constants
 
 from mat_vis_hub import RetryPolicy, ThrottledHfApi
+from mat_vis_hub.commits import sender
 from mat_vis_hub.commits.sender import Sender
 from mat_vis_hub.local_hub import LocalHub
 
@@ -30,11 +31,10 @@ def uploaded(api: HfApi, count: int, content: str = "x") -> list[CommitOperation
     return operations
 
 
-def send_all(api: HfApi, operations: list[Any]) -> Sender:
-    sender = Sender(api, {"repo_id": REPO, "repo_type": None, "revision": None, "token": None})
+def send_all(api: HfApi, operations: list[Any]) -> None:
+    pieces = Sender(api, {"repo_id": REPO, "repo_type": None, "revision": None, "token": None})
     while operations:
-        operations = operations[sender.send(operations, commit_message="m").done :]
-    return sender
+        operations = operations[pieces.send(operations, commit_message="m").done :]
 
 
 def timeouts(hub: LocalHub) -> int:
@@ -55,6 +55,27 @@ def test_3000_files_that_take_a_third_of_a_second_each(hub, recover):
     paths = [path for commit in hub.commits for path in commit.paths]
     assert sorted(paths) == sorted(set(paths))
     assert len(paths) == 3000
+    assert all(commit.paths for commit in hub.commits)  # else it would be one too many
+
+
+def test_a_commit_that_lands_just_before_its_first_half_is_sent_is_the_only_one(hub, time, monkeypatch):
+    """The look does not see it yet. The half names the parent that was seen, so the Hub refuses it."""
+    api = ThrottledHfApi(hub.url, "hf_x", hooks=[])
+    api.create_repo(REPO)
+    operations = uploaded(api, 8)
+    hub.answer(504, on="commit", lands_in=10, holds=False)
+    look = sender._Doubt.look
+
+    def look_and_wait(doubt: Any) -> None:
+        look(doubt)
+        time.advance(10)
+
+    monkeypatch.setattr(sender._Doubt, "look", look_and_wait)
+    sent = Sender(api, {"repo_id": REPO, "repo_type": None, "revision": None, "token": None}).send(
+        operations, commit_message="m"
+    )
+    assert (sent.done, sent.changed) == (8, True)
+    assert [len(commit.paths) for commit in hub.commits] == [8]
 
 
 @pytest.mark.parametrize("hub", [{"limit": None}], indirect=True)
