@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from http.client import HTTPException, HTTPResponse
 
 import pytest
 from huggingface_hub import CommitOperationAdd as Add
@@ -64,19 +65,31 @@ class Sender:
     def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
         lines = {"Host": "hub", "Authorization": "Bearer hf_local", "Content-Length": str(len(body)), **headers}
         head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
-        request = f"{method} {path} HTTP/1.1\r\nConnection: close\r\n{head}\r\n".encode("utf-8", "surrogateescape")
-        answer = self.exchange(request + body)
-        found = re.match(rb"HTTP/1\.1 ([1-5]\d\d) ", answer)
-        status = int(found[1]) if found else 0
+        request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("utf-8", "surrogateescape")
+        status, answer = self._answer(method, request + body)
         if status in (0, 500, 502, 503, 504):
             self.failures.append((f"{method} {path[:80]} {headers} -> {status}", body[:80]))
-        return status, answer.partition(b"\r\n\r\n")[2].decode("latin-1")
+        return status, answer
+
+    def _answer(self, method: str, request: bytes) -> tuple[int, str]:
+        """The status and the body. The connection stays open, so that the server reads what it does not want."""
+        with self._connect() as connection:
+            connection.sendall(request)
+            response = HTTPResponse(connection, method=method)
+            try:
+                response.begin()
+                return response.status, response.read().decode("latin-1")
+            except HTTPException:
+                return 0, ""
 
     def exchange(self, request: bytes) -> bytes:
-        with socket.create_connection((self._address[0], int(self._address[1])), timeout=30) as connection:
+        with self._connect() as connection:
             connection.sendall(request)
             pieces = iter(lambda: connection.recv(1 << 16), b"")
             return b"".join(pieces)
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection((self._address[0], int(self._address[1])), timeout=30)
 
     def read_everything(self) -> None:
         """Fail unless refs, files, history and discussions of every repository can be read."""
