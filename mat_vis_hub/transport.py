@@ -168,11 +168,12 @@ class _Request:
         return call
 
     def _send_commit(self) -> Any:
-        repository, _ = self._route.about()
         # A loop that sends a commit again in smaller parts is handling the refusal of the larger one right now.
         handled = sys.exc_info()[1] if throttle.current() is None else None
-        if handled is not None and repository and errors.is_pointless(handled, repository, clock.monotonic()):
-            raise handled
+        if handled is not None:
+            repository, _ = self._route.about()
+            if repository is not None and errors.is_pointless(handled, repository, clock.monotonic()):
+                raise handled
 
         attempt: Callable[[], Any] = self._send_once
         if self._caller.retry.recover:
@@ -187,7 +188,8 @@ class _Request:
             return response
 
         call = self._call
-        call.token = sent_in(self._request.headers) or False  # inside `everywhere`, requests have tokens of their own
+        if self._caller.budget is not None:  # inside `everywhere`, requests have tokens of their own
+            call.token = sent_in(self._request.headers) or False
         try:
             return call.commit(send, can_retry=_can_replay(self._request), before_sending=self._wait_for_buckets)
         except _Failed as answer:
@@ -220,8 +222,9 @@ class _Request:
         except HfHubHTTPError as refusal:
             self._read_buckets(refusal.response, known, words, "whoami" if self._route.kind == "whoami" else None)
             raise
-        for each in (*getattr(response, "history", ()), response):  # a download is redirected to where the content is
-            self._read_buckets(each, known, words)
+        for redirect in response.history:  # a download is redirected to where the content is
+            self._read_buckets(redirect, known, words)
+        self._read_buckets(response, known, words)
         return response
 
     def _read_buckets(self, response: Any, known: buckets.Buckets, words: int, name: str | None = None) -> None:

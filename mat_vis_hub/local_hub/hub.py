@@ -332,7 +332,7 @@ class LocalHub:
             after (`int`, *optional*, defaults to `0`):
                 How many requests are processed as usual first.
             lands_in (`float`, *optional*):
-                Carry out the request after all, this many seconds of the Hub's time after the answer. Defaults to never.
+                Carry out the request after all, this many seconds of the Hub's time later. Defaults to never.
             holds (`bool`, *optional*, defaults to `True`):
                 Whether the Hub has taken up the commit: its repository answers 409 until it lands. It does not land if
                 the repository is busy already. With `False`, the request is still on its way, and holds nothing.
