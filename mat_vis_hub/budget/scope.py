@@ -20,7 +20,7 @@ _OUTSIDE = "Either commits were made without this budget, by another writer or b
 _EXPLANATIONS = {
     "repo": f"{_OUTSIDE} all repositories of the owner, or all commits of the token, together: then try ?scope=owner or"
     " ?scope=token.",
-    "owner": f"{_OUTSIDE} all commits of the token together, whoever owns the repository: then try ?scope=token.",
+    "owner": f"{_OUTSIDE} all commits of the token together, in repositories of any owner: then try ?scope=token.",
     "token": f"{_OUTSIDE} all commits to the repository or its owner together, whichever token sends them: then try"
     " ?scope=repo or ?scope=owner.",
     "hub": "Either the history does not show all commits, since some were squashed or deleted, or the Hub counts all"

@@ -1,4 +1,4 @@
-"""A lock on a file: exclusive among threads and processes, and gone without a trace."""
+"""A lock on a file: exclusive among threads and processes, and no file is left."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_holder_can_be_told_from_the_next_one(locks):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
-def test_whoever_may_use_the_database_may_take_the_lock(locks, path, like):
+def test_everyone_who_may_use_the_database_may_take_the_lock(locks, path, like):
     like.chmod(0o660)
     assert locks[0].acquire()
     assert stat.S_IMODE(path.stat().st_mode) == 0o660

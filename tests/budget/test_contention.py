@@ -17,7 +17,7 @@ COMMITS = 32
 # In real time, a commit takes long enough for the others to meet it.
 SLOW = pytest.mark.local_hub(commit_time=0.05, operation_time=0, speed=1, limit=None, api_limit=None)
 
-# A process reports that it is ready, commits in a loop once it is told to, and reports its events.
+# A process reports that it is ready, commits in a loop when the test says so, and reports its events.
 WRITER = f"""
 import sys
 from huggingface_hub import CommitOperationAdd

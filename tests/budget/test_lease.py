@@ -99,7 +99,7 @@ class TestOneWriterAtATime:
 class TestFairness:
     @pytest.fixture
     def url(self, tmp_path):
-        """Postgres has a queue of its own: whoever waits is in it."""
+        """Postgres has a queue of its own, which holds all that wait."""
         return f"sqlite:///{tmp_path}/budget.db"
 
     def check(self, lease_of):

@@ -76,34 +76,29 @@ def test_a_failure_is_raised_once_and_pauses_the_work_until_then(work, backgroun
     assert work.done == 1
 
 
-def test_stopping_waits_for_the_work_under_way_and_ends_the_threads(work):
-    may_end = threading.Event()
-    began = threading.Event()
+@pytest.fixture
+def slow(work):
+    """Background work that has begun, and the event that lets it end."""
+    began, may_end = threading.Event(), threading.Event()
 
     def work_on() -> None:
         began.set()
         assert may_end.wait(timeout=60)
 
-    background = Background(
-        work.changed, [Job("slow", lambda: None, lambda: not began.is_set(), lambda: None, work_on)]
-    )
+    job = Job("slow", lambda: None, lambda: not began.is_set(), lambda: None, work_on)
+    background = Background(work.changed, [job])
     assert began.wait(timeout=60)
+    return background, may_end
+
+
+def test_stopping_waits_for_the_work_under_way_and_ends_the_threads(slow):
+    background, may_end = slow
     background.stop(may_end.set, now=True)
     assert not background.is_running
 
 
-def test_an_interruption_while_stopping_aborts_the_work(work):
-    may_end = threading.Event()
-    began = threading.Event()
-
-    def work_on() -> None:
-        began.set()
-        assert may_end.wait(timeout=60)
-
-    background = Background(
-        work.changed, [Job("slow", lambda: None, lambda: not began.is_set(), lambda: None, work_on)]
-    )
-    assert began.wait(timeout=60)
+def test_an_interruption_while_stopping_aborts_the_work(slow):
+    background, may_end = slow
     (thread,) = background._threads
     join, calls = thread.join, []
 

@@ -546,7 +546,7 @@ class TestTurn:
                 write(api, f"{number}/{commit}.txt", b"")
 
         def count_up(snapshot):
-            clock.wait(2)  # reading takes a while; whoever may go meanwhile goes
+            clock.wait(2)  # reading takes a while, in which other writers may commit
             return increment(snapshot)
 
         def transactions() -> None:

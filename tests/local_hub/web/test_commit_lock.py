@@ -19,7 +19,7 @@ FILE = ("file", {"path": "a", "content": "x"})
 
 
 def seconds(count):
-    """The operations of a commit that takes so many seconds by default: 1 s, and 0.05 s for each."""
+    """The operations of a commit that takes `seconds` by default: 1 s, and 0.05 s for each."""
     return [("file", {"path": f"{number}", "content": "x"}) for number in range(round((count - 1) / 0.05))]
 
 
