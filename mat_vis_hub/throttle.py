@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from mat_vis_hub import buckets, errors, turn
 from mat_vis_hub._hub.errors import DiscardedResponse, refused_response, status_of
@@ -23,10 +23,22 @@ from mat_vis_hub.policy import CONTENTION_RETRIES, LOSS_RETRIES, RetryPolicy
 from mat_vis_hub.turn import Turn
 
 if TYPE_CHECKING:  # most commits are not refused, and many have no budget: what these need is loaded by the first one
+    from typing import Protocol
+
     from mat_vis_hub.budget.fail_open import FailOpenBudget
     from mat_vis_hub.budget.protocol import Reservation
     from mat_vis_hub.events import Event
     from mat_vis_hub.retry_after import Refusal
+
+    class Caller(Protocol):
+        """The settings that all calls of one `ThrottledHfApi` share."""
+
+        source: str
+        retry: RetryPolicy
+        hooks: Hooks
+        budget: FailOpenBudget | None
+        waits: interrupt.Waits
+
 
 T = TypeVar("T")
 
@@ -34,16 +46,6 @@ _WORTH_EMITTING = 1.0  # seconds; another commit's refusal may move the reopenin
 _SAME_MOMENT = 0.01  # seconds; a budget counts in milliseconds
 _SHORT_TURN = 5.0  # real seconds; a longer wait for another commit is emitted
 _LEASE_POLL = 0.03  # real seconds, on average, between two looks whether another process has given the lease back
-
-
-class Caller(Protocol):
-    """The settings that all calls of one `ThrottledHfApi` share."""
-
-    source: str
-    retry: RetryPolicy
-    hooks: Hooks
-    budget: FailOpenBudget | None
-    waits: interrupt.Waits
 
 
 class Target(NamedTuple):

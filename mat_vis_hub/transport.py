@@ -20,7 +20,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from huggingface_hub import HfApi
@@ -28,13 +28,15 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import get_session
 
 from mat_vis_hub import buckets, errors, throttle, turn
-from mat_vis_hub._hub import creation
 from mat_vis_hub._hub.errors import is_refusal, raise_refusal
 from mat_vis_hub._hub.routes import Route, route_of
 from mat_vis_hub._hub.tokens import sent_in
 from mat_vis_hub._internal import clock, sanitize
 from mat_vis_hub._internal.per_process import PerProcess
-from mat_vis_hub.throttle import Caller, Target, Throttle
+from mat_vis_hub.throttle import Target, Throttle
+
+if TYPE_CHECKING:
+    from mat_vis_hub.throttle import Caller
 
 MARK = "x-mat-vis-hub-call"  # the header by which a request names its `ThrottledHfApi`; removed before sending
 _MAY_BE_REFUSALS = (409, 429)
@@ -207,6 +209,7 @@ class _Request:
 
     def _existing(self, error: HfHubHTTPError) -> Any | None:
         """The answer to the creation of a repository that exists, if only the quota of creations is in the way."""
+        from mat_vis_hub._hub import creation
         from mat_vis_hub.retry_after import read_refusal
 
         if not creation.accepts_existing() or read_refusal(error.response).limiter != "creation":

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mat_vis_hub import gate
 from mat_vis_hub._hub.repository import Repository
@@ -21,22 +21,23 @@ from mat_vis_hub._internal.per_process import PerProcess
 from mat_vis_hub.gate import Gate, Permit, WiderGate
 
 if TYPE_CHECKING:  # many commits have no budget
+    from typing import Protocol
+
     from mat_vis_hub.budget.fail_open import FailOpenBudget
     from mat_vis_hub.budget.protocol import Lease, Reservation
     from mat_vis_hub.budget.reservation import ReservedCommit
     from mat_vis_hub.retry_after import Refusal
     from mat_vis_hub.throttle import Caller
 
+    class Call(Protocol):
+        """The call that wants the turn. It decides how long it waits."""
 
-class Call(Protocol):
-    """The call that wants the turn. It decides how long it waits."""
+        token: Token
 
-    token: Token
-
-    def wait_for_reservation(self, reservation: Reservation, asked_at: float) -> bool: ...
-    def wait_for_turn(self, its_gate: Gate | WiderGate, granted: threading.Event, seconds: float) -> bool: ...
-    def wait_for_reopening(self, until: float) -> bool: ...
-    def wait_for_lease(self, acquire: Callable[[], bool]) -> None: ...
+        def wait_for_reservation(self, reservation: Reservation, asked_at: float) -> bool: ...
+        def wait_for_turn(self, its_gate: Gate | WiderGate, granted: threading.Event, seconds: float) -> bool: ...
+        def wait_for_reopening(self, until: float) -> bool: ...
+        def wait_for_lease(self, acquire: Callable[[], bool]) -> None: ...
 
 
 class Turn:
