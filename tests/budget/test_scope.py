@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sqlite3
+from contextlib import closing
 from functools import partial
 from itertools import cycle
 
@@ -96,7 +97,7 @@ class TestToken:
         budget.close()
         for file in tmp_path.iterdir():
             assert ONE.encode() not in file.read_bytes()
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection:
             ((name,),) = connection.execute("SELECT name FROM mat_vis_hub_v1_repositories")
         assert name == name_of(HERE, "token", ONE)
 

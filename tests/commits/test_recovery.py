@@ -610,6 +610,8 @@ def play(hub, chance: random.Random, kind: str | int, when: str | None) -> None:
     elif kind == "lock":
         hub.answer(409, body={"error": "Another commit operation is in progress for this repository."}, on="commit")
     elif kind == "refused":
+        if late:  # a refusal is no lost answer: there is one look, when its wait of 30 seconds is over
+            late["lands_in"] = min(late["lands_in"], 20.0)
         hub.answer(429, headers={"Retry-After": "30"}, on="commit", **late)
     elif kind == "search":
         hub.answer(chance.choice([500, 503]), on="history")
