@@ -47,6 +47,24 @@ def test_threads_wait_at_the_same_time():
         assert time.waits == [100.0]
 
 
+def test_time_that_a_commit_takes_is_nobodys_wait_and_never_goes_back():
+    with virtual_time() as time:
+        time.advance(10)
+        for moment in (70, 60, 0):
+            time.reach(moment)
+            assert time.now() == 70
+        assert time.waits == []
+
+
+def test_a_wait_begins_after_the_time_that_a_commit_took():
+    with virtual_time() as time:
+        clock.monotonic()  # before the commit; the thread does not read the clock again
+        time.reach(60)
+        clock.wait(30)
+        assert time.now() == 90
+        assert time.waits == [30.0]
+
+
 def test_a_wait_that_is_called_off_raises():
     owner = object()
     with virtual_time(), pytest.raises(WaitCancelled):
