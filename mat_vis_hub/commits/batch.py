@@ -11,7 +11,6 @@ a time) and `_changed` (the staged operations; held briefly).
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import math
 import os
@@ -444,10 +443,8 @@ class CommitBatch:
             with self._changed:
                 if not self._needs_upload():
                     return  # another thread has just uploaded
-                # Whole requests, so that what is there is asked as seldom as possible.
-                count = len(self._not_uploaded)
-                paths = list(itertools.islice(self._not_uploaded, count // _UPLOAD_FILES * _UPLOAD_FILES or count))
-                taken = {path: self._not_uploaded.pop(path) for path in paths}
+                chunk = next(_requests(self._not_uploaded.values()), [])
+                taken = {add.path_in_repo: self._not_uploaded.pop(add.path_in_repo) for add in chunk}
                 current = [add for path, add in taken.items() if self._staged.additions.get(path) is add]
             try:
                 self._upload(current)
@@ -466,7 +463,7 @@ class CommitBatch:
 
     def _upload(self, additions: Iterable[CommitOperationAdd]) -> None:
         """Store the large files, and find out which ones are regular. Repeating it sends no request."""
-        for chunk in utils.chunk_iterable(additions, _UPLOAD_FILES):
+        for chunk in _requests(additions):
             self._api.preupload_lfs_files(additions=chunk, free_memory=True, **self._where)
 
     def _count_held(self) -> None:
@@ -583,6 +580,20 @@ class CommitBatch:
         _logger.warning("%s", report)
         if error is not None and hasattr(error, "add_note"):  # Python 3.11+
             error.add_note(report)
+
+
+def _requests(additions: Iterable[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:
+    """What one request asks about, and what memory can hold several times."""
+    chunk: list[CommitOperationAdd] = []
+    size = 0
+    for addition in additions:
+        chunk.append(addition)
+        size += 0 if is_stored(addition) else addition.upload_info.size
+        if len(chunk) >= _UPLOAD_FILES or size >= _UPLOAD_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _check_number(*, at_least: int, **numbers: Any) -> None:
